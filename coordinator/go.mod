@@ -1,0 +1,3 @@
+module recourse.dev/coordinator
+
+go 1.26.0

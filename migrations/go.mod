@@ -1,0 +1,3 @@
+module recourse.dev/migrations
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module recourse.dev/schemas
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module recourse.dev/services/carriersim
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module recourse.dev/services/payment
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module recourse.dev/services/shipping
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module recourse.dev/services/standalone
+
+go 1.26.0
