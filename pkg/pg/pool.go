@@ -1,0 +1,100 @@
+package pg
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5/multitracer"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	defaultMaxConns = 10
+	connectTimeout  = 5 * time.Second
+
+	// A process that froze in a transaction would hold its row locks for ever and stop its successor.
+	idleInTransaction = "60s"
+)
+
+// Config says which database and how.
+type Config struct {
+	// URL as postgres://user:password@host:5432/database, or libpq's keyword form.
+	URL string
+
+	// AppName is what pg_stat_activity shows. Required: a DBA must see who holds a lock.
+	AppName string
+
+	// MaxConns bounds the pool; 0 means 10.
+	MaxConns int32
+
+	// Wait is how long Open goes on trying while the server cannot be reached or is starting up. 0 tries once.
+	Wait time.Duration
+
+	Log *slog.Logger
+}
+
+// Open connects and returns a pool that answered once. The caller closes it.
+func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
+	if c.URL == "" || c.AppName == "" {
+		return nil, fmt.Errorf("opening the database: a URL and an application name are needed (DATABASE_URL)")
+	}
+	pc, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database URL (want postgres://user:password@host:5432/database): %w", err)
+	}
+	pc.MaxConns = cmp.Or(c.MaxConns, defaultMaxConns)
+	pc.MaxConnLifetime = time.Hour // so that a failover's new primary is found, and per-backend memory is given back
+	pc.MaxConnLifetimeJitter = 10 * time.Minute
+	pc.MaxConnIdleTime = 5 * time.Minute
+	pc.ConnConfig.ConnectTimeout = connectTimeout
+	pc.ConnConfig.RuntimeParams["application_name"] = c.AppName
+	pc.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = idleInTransaction
+	pc.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	pc.ConnConfig.Tracer = multitracer.New(otelpgx.NewTracer(), counterTracer{})
+
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	if err := ping(ctx, pool, c); err != nil {
+		pool.Close()
+		cc := pc.ConnConfig
+		return nil, fmt.Errorf("connecting to database %s at %s as %s: %w", cc.Database,
+			net.JoinHostPort(cc.Host, strconv.Itoa(int(cc.Port))), cc.User, err)
+	}
+	return pool, nil
+}
+
+func ping(ctx context.Context, pool *pgxpool.Pool, c Config) error {
+	const pause = 500 * time.Millisecond
+	deadline := time.Now().Add(c.Wait)
+	log := cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	for {
+		err := pool.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		if !IsTransient(err) || isHopeless(err) || ctx.Err() != nil || time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		log.InfoContext(ctx, "waiting for the database", slog.String("error", err.Error()))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// isHopeless: the server answered, and waiting will not change the answer.
+func isHopeless(err error) bool {
+	code := Code(err)
+	return strings.HasPrefix(code, "28") || strings.HasPrefix(code, "3D") // wrong login, no such database
+}
