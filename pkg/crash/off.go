@@ -1,0 +1,14 @@
+//go:build !crashpoints
+
+package crash
+
+// Enabled says whether this build can be killed at a point.
+const Enabled = false
+
+// Point does nothing in this build.
+func Point(Name) {}
+
+// Arm fails in this build.
+func Arm(Name, int, func()) (disarm func(), err error) {
+	return nil, ErrDisabled
+}

@@ -1,0 +1,221 @@
+package message
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// Names of the headers.
+const (
+	HeaderSpecVersion   = "ce_specversion"
+	HeaderID            = "ce_id"
+	HeaderType          = "ce_type"
+	HeaderSource        = "ce_source"
+	HeaderSubject       = "ce_subject"
+	HeaderTime          = "ce_time"
+	HeaderCorrelationID = "ce_correlationid"
+	HeaderCausationID   = "ce_causationid"
+	HeaderContentType   = "content-type"
+)
+
+const (
+	specVersion = "1.0"
+	contentType = "application/protobuf"
+	// maxText bounds every text of the envelope; the longest of ours is a type name of about 50.
+	maxText = 256
+)
+
+// Event is a message on its way out.
+type Event struct {
+	// ID names the message. Empty: a new UUIDv7. A message that is sent again after a crash keeps its ID.
+	ID            string
+	Source        string
+	Subject       string
+	CorrelationID string
+	CausationID   string
+	// Time is when it happened. Zero: now.
+	Time time.Time
+	Data proto.Message
+}
+
+// Envelope is what a record says about the message in it.
+type Envelope struct {
+	ID            string
+	Type          string
+	Source        string
+	Subject       string
+	CorrelationID string
+	CausationID   string
+	Time          time.Time
+}
+
+// Encode makes the record of an event. The key decides the partition; it is the order id in all our topics.
+func Encode(topic, key string, event Event) (*kgo.Record, error) {
+	if event.Data == nil {
+		return nil, fmt.Errorf("encoding a message for %s: no data", topic)
+	}
+	name := event.Data.ProtoReflect().Descriptor().FullName()
+	value, err := proto.Marshal(event.Data)
+	if err != nil {
+		return nil, fmt.Errorf("encoding %s for %s: %w", name, topic, err)
+	}
+	if event.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("naming %s for %s: %w", name, topic, err)
+		}
+		event.ID = id.String()
+	}
+	if event.Time.IsZero() {
+		event.Time = time.Now()
+	}
+	// Room for one more: the tracing hook appends traceparent.
+	headers := make([]kgo.RecordHeader, 0, 10)
+	for _, h := range [...]struct {
+		key, value string
+		optional   bool
+	}{
+		{HeaderSpecVersion, specVersion, false},
+		{HeaderID, event.ID, false},
+		{HeaderType, string(name), false},
+		{HeaderSource, event.Source, false},
+		{HeaderSubject, event.Subject, true},
+		{HeaderTime, event.Time.UTC().Format(time.RFC3339Nano), false},
+		{HeaderCorrelationID, event.CorrelationID, true},
+		{HeaderCausationID, event.CausationID, true},
+		{HeaderContentType, contentType, false},
+	} {
+		if h.value == "" && h.optional {
+			continue
+		}
+		// What we would not read back is not written.
+		if h.value == "" {
+			return nil, fmt.Errorf("encoding %s for %s: header %s is empty", name, topic, h.key)
+		}
+		if err := checkText(h.value); err != nil {
+			return nil, fmt.Errorf("encoding %s for %s: header %s: %w", name, topic, h.key, err)
+		}
+		headers = append(headers, kgo.RecordHeader{Key: h.key, Value: []byte(h.value)})
+	}
+	return &kgo.Record{Topic: topic, Key: []byte(key), Value: value, Headers: headers}, nil
+}
+
+// Decode reads a record back. After an error the envelope holds what could be read, for logs and dead letters.
+func Decode(r *kgo.Record) (Envelope, proto.Message, error) {
+	e, err := decodeEnvelope(r)
+	if err != nil {
+		return e, nil, err
+	}
+	messageType, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(e.Type))
+	if err != nil {
+		if errors.Is(err, protoregistry.NotFound) {
+			return e, nil, refuse(ReasonUnknownType, HeaderType,
+				fmt.Sprintf("this build knows no message %q; deploy a build that does, then redrive the record", e.Type), nil)
+		}
+		return e, nil, refuse(ReasonUnknownType, HeaderType, fmt.Sprintf("%q is no message", e.Type), err)
+	}
+	data := messageType.New().Interface()
+	if err := proto.Unmarshal(r.Value, data); err != nil {
+		return e, nil, refuse(ReasonUndecodable, "value",
+			fmt.Sprintf("%d bytes are no %s; the writer must send what %s says", len(r.Value), e.Type, HeaderType), err)
+	}
+	return e, data, nil
+}
+
+func decodeEnvelope(r *kgo.Record) (Envelope, error) {
+	var (
+		e                    Envelope
+		version, media, when string
+		seen                 uint
+		firstErr             error
+	)
+	fields := [...]struct {
+		key      string
+		into     *string
+		required bool
+	}{
+		{HeaderSpecVersion, &version, true},
+		{HeaderType, &e.Type, true},
+		{HeaderID, &e.ID, true},
+		{HeaderSource, &e.Source, true},
+		{HeaderContentType, &media, true},
+		{HeaderSubject, &e.Subject, false},
+		{HeaderTime, &when, false},
+		{HeaderCorrelationID, &e.CorrelationID, false},
+		{HeaderCausationID, &e.CausationID, false},
+	}
+	fail := func(header, detail string, err error) {
+		if firstErr == nil {
+			firstErr = refuse(ReasonUndecodable, header, detail, err)
+		}
+	}
+	// Goes on after the first fault: whatever of the envelope is sound helps the person who reads the dead letter.
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		for j := range fields {
+			f := &fields[j]
+			if h.Key != f.key {
+				continue
+			}
+			if seen&(1<<j) != 0 {
+				fail(f.key, "the header stands there twice", nil)
+				break
+			}
+			seen |= 1 << j
+			text := string(h.Value)
+			if err := checkText(text); err != nil {
+				fail(f.key, "the header is no plain text", err)
+				break
+			}
+			*f.into = text
+			break
+		}
+	}
+	for j := range fields {
+		if f := &fields[j]; f.required && *f.into == "" {
+			fail(f.key, "the header is missing or empty; records here are CloudEvents 1.0 in binary mode", nil)
+		}
+	}
+	if firstErr != nil {
+		return e, firstErr
+	}
+	if version != specVersion {
+		fail(HeaderSpecVersion, fmt.Sprintf("is %q, want %q", version, specVersion), nil)
+	}
+	if media != contentType {
+		fail(HeaderContentType, fmt.Sprintf("is %q, want %q", media, contentType), nil)
+	}
+	if when != "" {
+		at, err := time.Parse(time.RFC3339Nano, when)
+		if err != nil {
+			fail(HeaderTime, fmt.Sprintf("is %q, want RFC 3339", when), err)
+		}
+		e.Time = at
+	}
+	return e, firstErr
+}
+
+// checkText refuses what a text column, a log line or a header could choke on.
+func checkText(s string) error {
+	if len(s) > maxText {
+		return fmt.Errorf("%d bytes are more than %d", len(s), maxText)
+	}
+	if !utf8.ValidString(s) {
+		return errors.New("not UTF-8")
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("control character %U", r)
+		}
+	}
+	return nil
+}
