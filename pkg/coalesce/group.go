@@ -1,0 +1,138 @@
+package coalesce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrClosed says that the group takes no more inputs.
+var ErrClosed = errors.New("coalescing group is closed")
+
+// Options bound a Group. Zero values are replaced by the defaults named.
+type Options struct {
+	// MaxBatch is the largest number of inputs of one run; default 256.
+	MaxBatch int
+	// Linger is how long the first input of an idle group waits for company; default 2 ms.
+	Linger time.Duration
+	// Timeout bounds one run; default 10 s. A run outlives the callers that have given up waiting for it.
+	Timeout time.Duration
+}
+
+// Group gathers inputs. Make it with New; end it with Close.
+type Group[In, Out any] struct {
+	run      func(ctx context.Context, batch []In) ([]Out, error)
+	maxBatch int
+	linger   time.Duration
+	timeout  time.Duration
+
+	mu      sync.Mutex
+	waiting []*ask[In, Out]
+	running bool
+	closed  bool
+	idle    sync.WaitGroup
+}
+
+type ask[In, Out any] struct {
+	in   In
+	out  Out
+	err  error
+	done chan struct{}
+}
+
+// New makes a group over run, which returns one output for each input, in the same order. Runs never overlap.
+func New[In, Out any](run func(ctx context.Context, batch []In) ([]Out, error), o Options) *Group[In, Out] {
+	if o.MaxBatch <= 0 {
+		o.MaxBatch = 256
+	}
+	if o.Linger <= 0 {
+		o.Linger = 2 * time.Millisecond
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 10 * time.Second
+	}
+	return &Group[In, Out]{run: run, maxBatch: o.MaxBatch, linger: o.Linger, timeout: o.Timeout}
+}
+
+// Do returns the output for in. When ctx ends first, the input may still be run: the caller knows nothing about it.
+func (g *Group[In, Out]) Do(ctx context.Context, in In) (Out, error) {
+	a := &ask[In, Out]{in: in, done: make(chan struct{})}
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return a.out, ErrClosed
+	}
+	g.waiting = append(g.waiting, a)
+	if !g.running {
+		g.running = true
+		g.idle.Add(1)
+		go g.drain()
+	}
+	g.mu.Unlock()
+
+	select {
+	case <-a.done:
+		return a.out, a.err
+	case <-ctx.Done():
+		var none Out
+		return none, fmt.Errorf("waiting for a coalesced run: %w", context.Cause(ctx))
+	}
+}
+
+// Close refuses new inputs and waits until those that are in have been run.
+func (g *Group[In, Out]) Close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.idle.Wait()
+}
+
+// drain runs batches until nobody waits.
+func (g *Group[In, Out]) drain() {
+	defer g.idle.Done()
+	time.Sleep(g.linger)
+	for {
+		g.mu.Lock()
+		n := min(len(g.waiting), g.maxBatch)
+		if n == 0 {
+			g.running, g.waiting = false, nil
+			g.mu.Unlock()
+			return
+		}
+		batch := g.waiting[:n:n]
+		g.waiting = g.waiting[n:]
+		g.mu.Unlock()
+		g.answer(batch)
+	}
+}
+
+// answer runs one batch and wakes its callers, whatever happens: a panic is their error.
+func (g *Group[In, Out]) answer(batch []*ask[In, Out]) {
+	var (
+		outs []Out
+		err  = errors.New("coalesced run did not return")
+	)
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("coalesced run panicked: %v", p)
+		}
+		if err == nil && len(outs) != len(batch) {
+			err = fmt.Errorf("coalesced run returned %d outputs for %d inputs", len(outs), len(batch))
+		}
+		for i, a := range batch {
+			if a.err = err; err == nil {
+				a.out = outs[i]
+			}
+			close(a.done)
+		}
+	}()
+	ins := make([]In, len(batch))
+	for i, a := range batch {
+		ins[i] = a.in
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
+	defer cancel()
+	outs, err = g.run(ctx, ins)
+}

@@ -1,0 +1,102 @@
+package coalesce_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"recourse.dev/pkg/coalesce"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestGroup_Do(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var sizes []int
+		g := coalesce.New(func(_ context.Context, batch []int) ([]string, error) {
+			sizes = append(sizes, len(batch))
+			time.Sleep(10 * time.Millisecond)
+			outs := make([]string, len(batch))
+			for i, in := range batch {
+				outs[i] = fmt.Sprint(in)
+			}
+			return outs, nil
+		}, coalesce.Options{MaxBatch: 60})
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				out, err := g.Do(t.Context(), i)
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(i), out)
+			})
+		}
+		wg.Wait()
+		g.Close()
+		require.Equal(t, []int{60, 40}, sizes)
+		_, err := g.Do(t.Context(), 1)
+		require.ErrorIs(t, err, coalesce.ErrClosed)
+	})
+}
+
+func TestGroup_Do_shares_an_error(t *testing.T) {
+	t.Parallel()
+	away := errors.New("database is away")
+	tests := []struct {
+		name string
+		run  func(context.Context, []int) ([]int, error)
+		want string
+	}{
+		{"error", func(context.Context, []int) ([]int, error) { return nil, away }, "database is away"},
+		{"panic", func(context.Context, []int) ([]int, error) { panic("oh") }, "panicked: oh"},
+		{"short", func(context.Context, []int) ([]int, error) { return nil, nil }, "0 outputs for 1 inputs"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			g := coalesce.New(tt.run, coalesce.Options{})
+			defer g.Close()
+			_, err := g.Do(t.Context(), 1)
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
+func TestGroup_Do_given_up(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ran := make(chan struct{})
+		g := coalesce.New(func(context.Context, []int) ([]int, error) {
+			time.Sleep(time.Second)
+			close(ran)
+			return []int{1}, nil
+		}, coalesce.Options{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := g.Do(ctx, 1)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		g.Close()
+		<-ran
+	})
+}
+
+func ExampleGroup() {
+	g := coalesce.New(func(_ context.Context, words []string) ([]int, error) {
+		lengths := make([]int, len(words))
+		for i, w := range words {
+			lengths[i] = len(w)
+		}
+		return lengths, nil
+	}, coalesce.Options{})
+	defer g.Close()
+	n, err := g.Do(context.Background(), "recourse")
+	fmt.Println(n, err)
+	// Output: 8 <nil>
+}
