@@ -99,7 +99,7 @@
 //	                                  "delay_ms":200}     sets the rule of this route and kind
 //	DELETE /admin/faults             forgets all rules
 //	PUT    /admin/outage             {"on":true, "mode":"close"}    mode close (default) or status_503
-//	GET    /livez                    200
+//	GET    /livez, /readyz           200
 //
 // doubled_references counts references with more than one live label: it should be zero.
 //

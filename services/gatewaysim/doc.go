@@ -63,7 +63,8 @@
 //	400   invalid_request_error  payment_intent_unexpected_state  the intent is not in a state for this call;
 //	                                                              payment_intent is the truth
 //	400   invalid_request_error  charge_expired_for_capture       the authorization expired; payment_intent is canceled
-//	400   invalid_request_error  amount_too_large                 capture over the authorized amount, refund over the rest
+//	400   invalid_request_error  amount_too_large                 capture over the authorized amount, refund over
+//	                                                              what is left
 //	400   invalid_request_error  charge_already_refunded          nothing is left to refund
 //	400   idempotency_error      idempotency_key_reused           same key, other request
 //	401   invalid_request_error  api_key_invalid                  Config.APIKey is set and was not given
@@ -71,6 +72,7 @@
 //	402   card_error             authentication_required          the customer would have to confirm the payment
 //	404   invalid_request_error  resource_missing                 no such intent or refund
 //	409   idempotency_error      idempotency_key_in_use           a request with this key is still being worked on
+//	413   invalid_request_error  body_too_large                   the body is over 256 KiB
 //	429   api_error              rate_limit                       by fault only
 //	500   api_error              api_error                        by fault only; the outcome is unknown
 //	503   api_error              service_unavailable              by fault or outage; nothing was done
@@ -125,7 +127,7 @@
 //	                                  "delay_ms":200}     sets the rule of this route and kind
 //	DELETE /admin/faults             forgets all rules
 //	PUT    /admin/outage             {"on":true, "mode":"close"}    mode close (default) or status_503
-//	GET    /livez                    200
+//	GET    /livez, /readyz           200
 //
 // Entry kinds: authorize, capture, release (the part of an authorization that its capture left over), void, expire,
 // refund. held = authorized - captured - released - voided - expired.

@@ -1,3 +1,12 @@
 module recourse.dev/services/gatewaysim
 
 go 1.26.0
+
+require (
+	github.com/caarlos0/env/v11 v11.4.2
+	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
+	recourse.dev/pkg v0.0.0-00010101000000-000000000000
+)
+
+replace recourse.dev/pkg => ../../pkg
