@@ -59,6 +59,10 @@ func IsTransient(err error) bool {
 		if _, connecting := errors.AsType[*pgconn.ConnectError](err); connecting {
 			return true
 		}
+		// A migration ran beside us; pgx forgets the plan, and the next run makes a new one.
+		if pgErr.Code == "0A000" && strings.Contains(pgErr.Message, "cached plan") {
+			return true
+		}
 		return isTransientCode(pgErr.Code)
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
@@ -73,6 +77,7 @@ func IsTransient(err error) bool {
 		io.ErrUnexpectedEOF,
 		io.ErrClosedPipe,
 		net.ErrClosed,
+		pgconn.ErrConnClosed,
 		pgx.ErrTxClosed, // the connection broke under the transaction
 		puddle.ErrClosedPool,
 		puddle.ErrNotAvailable,
@@ -84,9 +89,7 @@ func IsTransient(err error) bool {
 			return true
 		}
 	}
-	// pgconn has no exported error for a connection that was found closed; it does say that nothing was sent, or
-	// leaves this text.
-	return pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "conn closed")
+	return false
 }
 
 func isTransientCode(code string) bool {

@@ -38,9 +38,9 @@ var binGlobs = []string{
 // there is none yet.
 func chooseBinaries(ctx context.Context, o Options, haveMajor int) (binaries, error) {
 	if o.Version == Newest {
-		if haveMajor != 0 && haveMajor != embeddedNewestMajor() {
+		if haveMajor != 0 && haveMajor != NewestMajor() {
 			return binaries{}, wrongMajor(o.DataDir, haveMajor,
-				fmt.Sprintf("the newest embedded release is %d", embeddedNewestMajor()))
+				fmt.Sprintf("the newest embedded release is %d", NewestMajor()))
 		}
 		return embeddedBinaries(ctx, o, embeddedNewest())
 	}

@@ -35,6 +35,29 @@ type connection struct {
 	Port     int    `json:"port"`
 }
 
+// makeDataDir makes the directory, or refuses one with other things in it: it is about to be given to another user.
+func makeDataDir(dir string) error {
+	// The parents stay open to others: the user who runs the server has to pass through.
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // see above
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("reading the data directory (is it another user's?): %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "lock")); len(entries) > 0 && err != nil {
+		return fmt.Errorf("%s is not empty and not a data directory of this program: name an empty or a new one", dir)
+	}
+	return nil
+}
+
 func openCluster(home string) (*cluster, error) {
 	c := &cluster{dir: filepath.Join(home, clusterName), home: home}
 	version, err := os.ReadFile(filepath.Join(c.dir, "PG_VERSION"))

@@ -16,11 +16,11 @@ import (
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-// embeddedNewest must move with the library: the test of the newest release fails when a newer constant appears there
-// and is missing here.
+// embeddedNewest must move with the library; a test compares it with the library's default.
 func embeddedNewest() embeddedpostgres.PostgresVersion { return embeddedpostgres.V18 }
 
-func embeddedNewestMajor() int { return majorOf(embeddedNewest()) }
+// NewestMajor is the major version that Options.Version Newest means.
+func NewestMajor() int { return majorOf(embeddedNewest()) }
 
 // embeddedByMajor keeps old data directories usable after the newest has moved on.
 func embeddedByMajor(major int) (embeddedpostgres.PostgresVersion, bool) {

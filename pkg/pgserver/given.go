@@ -2,9 +2,11 @@ package pgserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,7 +19,7 @@ func useURL(ctx context.Context, o Options) (*Server, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 		// The text of a parse error repeats the URL, and with it the password.
-		return nil, fmt.Errorf("the database URL is not a URL: write it as postgres://user:password@host:5432/database")
+		return nil, errors.New("the database URL is not a URL: write it as postgres://user:password@host:5432/database")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -31,6 +33,7 @@ func useURL(ctx context.Context, o Options) (*Server, error) {
 	if err := conn.QueryRow(ctx, selectVersion).Scan(&num, &version); err != nil {
 		return nil, fmt.Errorf("asking %s for its version: %w", u.Redacted(), err)
 	}
+	version, _, _ = strings.Cut(version, " ") // packagers append their own version
 	n, err := strconv.Atoi(num)
 	if err != nil {
 		return nil, fmt.Errorf("reading server_version_num: %w", err)

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -52,6 +52,8 @@ type Server struct {
 	log     *slog.Logger
 	proc    *process
 	source  string
+	stopped sync.Once
+	stopErr error
 	version string
 }
 
@@ -75,8 +77,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
+	if err := makeDataDir(dir); err != nil {
+		return nil, err
 	}
 	lock, err := lockFile(filepath.Join(dir, "lock"))
 	if err != nil {
@@ -156,10 +158,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.proc == nil {
 		return nil
 	}
-	err := s.proc.stop(ctx)
-	if cerr := s.lock.Close(); cerr != nil && err == nil {
-		err = fmt.Errorf("releasing the data directory: %w", cerr)
-	}
-	s.log.Info("postgres stopped", slog.String("data_dir", s.dataDir))
-	return err
+	s.stopped.Do(func() {
+		s.stopErr = errors.Join(s.proc.stop(ctx), s.lock.Close())
+		s.log.Info("postgres stopped", slog.String("data_dir", s.dataDir))
+	})
+	return s.stopErr
 }

@@ -17,7 +17,7 @@ const (
 )
 
 // fileLock is an flock: the kernel lets go of it when the process dies, so it is never stale.
-type fileLock struct{ *os.File }
+type fileLock struct{ file *os.File }
 
 var errLocked = errors.New("is in use by another process")
 
@@ -54,7 +54,7 @@ func waitLockFile(ctx context.Context, name string) (*fileLock, error) {
 
 // Close releases the lock; a second call does nothing.
 func (l *fileLock) Close() error {
-	if err := l.File.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+	if err := l.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}
 	return nil
