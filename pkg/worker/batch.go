@@ -1,0 +1,248 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"recourse.dev/pkg/crash"
+	"recourse.dev/pkg/deadletter"
+	"recourse.dev/pkg/pg"
+	"recourse.dev/pkg/worker/internal/halt"
+)
+
+// Process applies the records of one poll in one transaction and returns the replies that are known now. The answers
+// to commands that wait for an outside call come out of Settle.
+//
+// An error means that the database, not a record, was the trouble: nothing is lost when the same records are
+// processed again. Records that cannot be applied are parked and are no error.
+func (w *Worker) Process(ctx context.Context, records []*kgo.Record) ([]*kgo.Record, error) {
+	started := w.now()
+	deliveries := make([]*delivery, len(records))
+	links := make([]trace.Link, 0, len(records))
+	for i, record := range records {
+		deliveries[i] = w.decode(record, started)
+		if c := deliveries[i].command; c != nil && c.parent.IsValid() {
+			links = append(links, trace.Link{SpanContext: c.parent})
+		}
+	}
+	ctx, span := w.tracer.Start(ctx, "worker.batch", trace.WithLinks(links...), trace.WithAttributes(
+		attribute.String("participant", w.cfg.Participant), attribute.Int("records", len(records))))
+	defer span.End()
+
+	halt.At(ctx, crash.WorkerAfterPoll)
+	replies, err := w.handle(ctx, deliveries)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+		return nil, fmt.Errorf("processing %d records: %w", len(records), err)
+	}
+	w.metrics.batchRecords.Observe(float64(len(records)))
+	w.metrics.batchSeconds.Observe(w.now().Sub(started).Seconds())
+	return w.encode(ctx, replies)
+}
+
+// handle runs the transaction of a batch. When the batch fails through a fault of its own it is halved until the
+// culprit stands alone and is parked; everything else goes through.
+func (w *Worker) handle(ctx context.Context, deliveries []*delivery) ([]*outgoing, error) {
+	p, err := w.transact(ctx, deliveries)
+	if lostRace(err) {
+		// The other owner's rows are there now, so their commands are repeats.
+		w.metrics.lostRaces.Inc()
+		p, err = w.transact(ctx, deliveries)
+	}
+	if err == nil {
+		halt.At(ctx, crash.WorkerAfterCommit)
+		p.report(ctx)
+		w.calls.start(w, p.calls)
+		return p.outgoing(), nil
+	}
+	reason, blamed := blame(err)
+	if !blamed && !contended(err) {
+		return nil, err
+	}
+	if len(deliveries) == 1 {
+		culprit := deliveries[0]
+		if !blamed || culprit.letter != nil {
+			return nil, err
+		}
+		culprit.park(reason, err, w.now())
+		return w.handle(ctx, deliveries)
+	}
+	middle := len(deliveries) / 2
+	first, err := w.handle(ctx, deliveries[:middle])
+	if err != nil {
+		return nil, err
+	}
+	second, err := w.handle(ctx, deliveries[middle:])
+	if err != nil {
+		return nil, err
+	}
+	return append(first, second...), nil
+}
+
+func (w *Worker) transact(ctx context.Context, deliveries []*delivery) (*poll, error) {
+	return pg.InTxV(ctx, w.pool, func(tx pgx.Tx) (*poll, error) {
+		p := &poll{w: w, now: w.now(), deliveries: deliveries, replies: make([]*outgoing, len(deliveries))}
+		return p, p.run(ctx, tx)
+	})
+}
+
+// poll is one try of the transaction of a batch.
+type poll struct {
+	w          *Worker
+	now        time.Time
+	deliveries []*delivery
+	rows       map[rowKey]*storedRow
+	// replies stand at the place of their delivery; nil where there is none yet, or never.
+	replies  []*outgoing
+	calls    []*command
+	letters  []deadletter.Letter
+	verdicts []verdictCount
+}
+
+type verdictCount struct {
+	messageType string
+	verdict     Verdict
+}
+
+func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
+	var keys []rowKey
+	// turn is how often a key has been met: commands of one effect are applied in turn, in the order of arrival.
+	turn := make(map[rowKey]int)
+	var rounds [][]int
+	for i, d := range p.deliveries {
+		if d.letter != nil {
+			p.letters = append(p.letters, *d.letter)
+			continue
+		}
+		key := d.command.key()
+		n := turn[key]
+		if n == 0 {
+			keys = append(keys, key)
+		}
+		if n == len(rounds) {
+			rounds = append(rounds, nil)
+		}
+		rounds[n] = append(rounds[n], i)
+		turn[key]++
+	}
+	var err error
+	if p.rows, err = loadRows(ctx, tx, keys); err != nil {
+		return err
+	}
+	halt.At(ctx, crash.WorkerAfterLoad)
+	for _, round := range rounds {
+		if err := p.round(ctx, tx, round); err != nil {
+			return err
+		}
+	}
+	halt.At(ctx, crash.WorkerAfterHandle)
+	if err := storeRows(ctx, tx, p.rows); err != nil {
+		return err
+	}
+	if err := deadletter.Park(ctx, tx, p.letters); err != nil {
+		return err
+	}
+	halt.At(ctx, crash.WorkerBeforeCommit)
+	return nil
+}
+
+// round applies deliveries of different effects: what the rows know is answered, the rest goes to the domain.
+func (p *poll) round(ctx context.Context, tx pgx.Tx, indexes []int) error {
+	type group struct {
+		reg *registration
+		op  Operation
+	}
+	fresh := make(map[group][]int)
+	for _, i := range indexes {
+		c := p.deliveries[i].command
+		row := p.rows[c.key()]
+		if err := fits(row, c); err != nil {
+			p.letters = append(p.letters, deadletter.New(p.deliveries[i].record, deadletter.HandlerRefused, err, p.now))
+			continue
+		}
+		verdict := Decide(row.pure(), c.op)
+		p.verdicts = append(p.verdicts, verdictCount{c.messageType(), verdict})
+		switch verdict {
+		case RunDo, RunUndo:
+			fresh[group{c.reg, c.op}] = append(fresh[group{c.reg, c.op}], i)
+			continue
+		case StoreVoid:
+			row = newRow(c)
+			row.Row = Void()
+			p.rows[c.key()] = row
+		case RepeatReply, SayNothing, SayFenced, SayInDoubt, RememberUndo:
+		}
+		reply, err := p.w.known(row, c, verdict, p.now)
+		if err != nil {
+			return err
+		}
+		p.replies[i] = &outgoing{reply, c}
+	}
+	// In the order of registration, so that two batches take the locks of the domain's tables in the same order.
+	for _, reg := range p.w.registrations {
+		for _, op := range []Operation{OpDo, OpUndo} {
+			if err := p.domain(ctx, tx, op, fresh[group{reg, op}]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// domain hands commands of one kind to their handler and writes down what it says.
+func (p *poll) domain(ctx context.Context, tx pgx.Tx, op Operation, indexes []int) error {
+	if len(indexes) == 0 {
+		return nil
+	}
+	batch := make([]*command, len(indexes))
+	for n, i := range indexes {
+		batch[n] = p.deliveries[i].command
+	}
+	replies, calls, err := p.w.decide(ctx, tx, p.rows, batch, op, p.now)
+	if err != nil {
+		return err
+	}
+	for n, i := range indexes {
+		if replies[n] != nil {
+			p.replies[i] = &outgoing{replies[n], batch[n]}
+		}
+	}
+	p.calls = append(p.calls, calls...)
+	return nil
+}
+
+// fits refuses a command that names the effect of another one.
+func fits(row *storedRow, c *command) error {
+	if row == nil || row.commandType == c.reg.doType {
+		return nil
+	}
+	return fmt.Errorf("%s names effect %s, which belongs to %s", c.messageType(), c.Key, row.commandType)
+}
+
+func (p *poll) outgoing() []*outgoing {
+	return slices.DeleteFunc(p.replies, func(reply *outgoing) bool { return reply == nil })
+}
+
+// report tells metrics and log what the committed transaction did.
+func (p *poll) report(ctx context.Context) {
+	for _, v := range p.verdicts {
+		p.w.metrics.commands.WithLabelValues(v.messageType, string(v.verdict)).Inc()
+	}
+	for i := range p.letters {
+		letter := &p.letters[i]
+		p.w.metrics.parked.WithLabelValues(string(letter.Reason)).Inc()
+		p.w.log.ErrorContext(ctx, "record parked",
+			slog.String("reason", string(letter.Reason)), slog.String("topic", letter.Topic),
+			slog.Int("partition", int(letter.Partition)), slog.Int64("offset", letter.Offset),
+			slog.String("dead_letter", letter.ID.String()), slog.String("error", letter.Error))
+	}
+}

@@ -1,0 +1,97 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"recourse.dev/pkg/kafka"
+)
+
+// Config says who the participant is and how far it may go at once. Zero values are replaced by the defaults named.
+type Config struct {
+	// Participant names the service in topics, consumer group, metrics and events, for example "payment". Required.
+	Participant string
+	// Build is the worker field of every reply, for example "payment/1.2"; default Participant.
+	Build string
+	// Kafka is used by Run only.
+	Kafka kafka.Config
+
+	// MaxBatch is the largest number of records of one transaction; default 200, where more no longer pays.
+	MaxBatch int
+	// MaxCalls is the largest number of outside calls at a time; default 64.
+	MaxCalls int
+	// CallTimeout ends an outside call with an unknown outcome; default 10 s.
+	CallTimeout time.Duration
+	// ProbeDelays says how long the resolver waits before it asks again, question by question; the last delay goes
+	// on for ever. Default 1 s, 5 s, 15 s, 1 min, 5 min, 15 min, 1 h.
+	ProbeDelays []time.Duration
+	// ProbeEvery is how often the resolver looks for due questions; default 1 s.
+	ProbeEvery time.Duration
+	// DrainTimeout is how long Run waits for outstanding calls after its context has ended; default 15 s.
+	DrainTimeout time.Duration
+}
+
+// leaseMargin is added to the time that a call may take before anybody else asks the same question.
+const leaseMargin = 2 * time.Second
+
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	if c.Participant == "" {
+		errs = append(errs, errors.New("Participant is empty; name the service, for example \"payment\""))
+	}
+	if c.Build == "" {
+		c.Build = c.Participant
+	}
+	atLeastOne := func(name string, value *int, fallback int) {
+		if *value == 0 {
+			*value = fallback
+		}
+		if *value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %d; it must be at least 1", name, *value))
+		}
+	}
+	positive := func(name string, value *time.Duration, fallback time.Duration) {
+		if *value == 0 {
+			*value = fallback
+		}
+		if *value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %s; it must be more than 0", name, *value))
+		}
+	}
+	atLeastOne("MaxBatch", &c.MaxBatch, 200)
+	atLeastOne("MaxCalls", &c.MaxCalls, 64)
+	positive("CallTimeout", &c.CallTimeout, 10*time.Second)
+	positive("ProbeEvery", &c.ProbeEvery, time.Second)
+	positive("DrainTimeout", &c.DrainTimeout, 15*time.Second)
+	if len(c.ProbeDelays) == 0 {
+		c.ProbeDelays = []time.Duration{
+			time.Second, 5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour,
+		}
+	}
+	for i := range c.ProbeDelays {
+		positive(fmt.Sprintf("ProbeDelays[%d]", i), &c.ProbeDelays[i], time.Second)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return c, fmt.Errorf("configuring worker: %w", err)
+	}
+	return c, nil
+}
+
+// probeDelay is the wait after so many unanswered questions. Up to a tenth is added by chance, so that an outage of
+// a provider does not end in all questions at once.
+func (c Config) probeDelay(probes int) time.Duration {
+	delay := c.ProbeDelays[min(probes, len(c.ProbeDelays)-1)]
+	return delay + time.Duration(rand.Int64N(int64(delay)/10+1))
+}
+
+// lease is how long a call is left alone when so many others are on their way with it.
+func (c Config) lease(outstanding int) time.Duration {
+	return c.CallTimeout*time.Duration(1+outstanding/c.MaxCalls) + leaseMargin
+}
+
+// latest is when a call must have begun at the latest, so that it has ended when its lease does.
+func (c Config) latest(leased time.Time, lease time.Duration) time.Time {
+	return leased.Add(lease - c.CallTimeout - leaseMargin/2)
+}

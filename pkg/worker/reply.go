@@ -1,0 +1,175 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"recourse.dev/pkg/deadletter"
+	"recourse.dev/pkg/message"
+	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
+)
+
+// outgoing is a reply on its way to the coordinator.
+type outgoing struct {
+	body    *sagav1.Reply
+	command *command
+}
+
+// newReply starts a reply to the command; the caller sets its outcome.
+func (w *Worker) newReply(c *command, effectSeq int, now time.Time) *sagav1.Reply {
+	return &sagav1.Reply{
+		SagaId:     c.SagaID.String(),
+		OrderId:    c.OrderID.String(),
+		Step:       c.Step,
+		Generation: uint32(c.Generation),
+		Operation:  c.op,
+		Attempt:    uint32(c.answers),
+		EffectSeq:  uint32(effectSeq),
+		DecidedAt:  timestamppb.New(now),
+		Worker:     w.cfg.Build,
+	}
+}
+
+// apply writes what the domain said into the row and makes the reply: nil while a call is on its way.
+func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now time.Time) (*sagav1.Reply, error) {
+	next, err := row.Next(phase, o.kind)
+	if err != nil {
+		return nil, &fault{deadletter.HandlerPanic, fmt.Errorf("%s %s: %w", c.messageType(), c.Key, err)}
+	}
+	if next.State.Open() && !c.reg.mayCall(c.op) {
+		return nil, &fault{deadletter.HandlerPanic, fmt.Errorf(
+			"%s %s: outcome %q needs a handler with a call for it", c.messageType(), c.Key, o.kind)}
+	}
+	if next.State != row.State {
+		row.probes = 0
+	}
+	row.Row = next
+	row.dirty, row.asking = true, false
+	switch {
+	case next.State == StateUndoInDoubt:
+		row.undo = c.raw
+	case !next.UndoWanted:
+		row.undo = nil
+	}
+
+	reply := w.newReply(c, next.EffectSeq, now)
+	switch o.kind {
+	case KindDone:
+		reply.Outcome = &sagav1.Reply_Done{Done: &sagav1.Done{Effects: o.effects, Handles: o.handles}}
+		return reply, row.keep(reply)
+	case KindRefused:
+		reply.Outcome = refused(o)
+		return reply, row.keep(reply)
+	case KindUndone:
+		reply.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{}}
+		return reply, row.keep(reply)
+	case KindUndoRefused:
+		reply.Outcome = refused(o)
+		return reply, nil
+	case KindCall:
+		row.asking = true
+		return nil, nil
+	case KindInDoubt, KindRetry:
+		if !next.State.Open() {
+			reply.EffectSeq = 0
+			reply.Outcome = &sagav1.Reply_Retry{Retry: &sagav1.Retry{
+				NotBefore: timestamppb.New(now.Add(o.after)), Reason: plain(o.text),
+			}}
+			return reply, nil
+		}
+		row.probeIn = o.after
+		if o.after <= 0 {
+			row.probeIn = w.cfg.probeDelay(row.probes)
+		}
+		return w.inDoubt(row, c, o.text, now), nil
+	}
+	panic("unreachable: Next has refused " + o.kind)
+}
+
+// known answers a command whose row says everything already.
+func (w *Worker) known(row *storedRow, c *command, verdict Verdict, now time.Time) (*sagav1.Reply, error) {
+	switch verdict {
+	case RepeatReply:
+		reply := &sagav1.Reply{}
+		if err := proto.Unmarshal(row.reply, reply); err != nil {
+			return nil, &fault{deadletter.HandlerRefused, fmt.Errorf("reading the stored reply of %s: %w", c.Key, err)}
+		}
+		reply.Attempt = uint32(c.answers)
+		return reply, nil
+	case StoreVoid, SayNothing:
+		reply := w.newReply(c, row.EffectSeq, now)
+		reply.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{Nothing: true}}
+		if verdict == StoreVoid {
+			return reply, row.keep(reply)
+		}
+		return reply, nil
+	case SayFenced:
+		reply := w.newReply(c, row.EffectSeq, now)
+		reply.Outcome = &sagav1.Reply_Fenced{Fenced: &sagav1.Fenced{}}
+		return reply, nil
+	case RememberUndo:
+		row.UndoWanted, row.undo, row.dirty = true, c.raw, true
+		if !row.asking {
+			// Somebody waits for the answer now, so the next question does not wait for an hour.
+			row.probes, row.probeIn = 0, 0
+		}
+		return w.inDoubt(row, c, "the do is in doubt; it will be undone if it turns out done", now), nil
+	case SayInDoubt:
+		return w.inDoubt(row, c, "an outside call is unanswered", now), nil
+	case RunDo, RunUndo:
+	}
+	panic("unreachable: the domain answers " + verdict)
+}
+
+func (w *Worker) inDoubt(row *storedRow, c *command, reason string, now time.Time) *sagav1.Reply {
+	reply := w.newReply(c, 0, now)
+	reply.Outcome = &sagav1.Reply_InDoubt{InDoubt: &sagav1.InDoubt{
+		NextProbe: timestamppb.New(now.Add(row.probeIn)), Reason: plain(reason),
+	}}
+	return reply
+}
+
+// keep stores the reply of a new fact.
+func (row *storedRow) keep(reply *sagav1.Reply) error {
+	stored, err := proto.Marshal(reply)
+	if err != nil {
+		// Effects and handles come from the domain; text that is no UTF-8 is its bug.
+		return &fault{deadletter.HandlerPanic, fmt.Errorf("encoding the reply of step %s: %w", row.key.step, err)}
+	}
+	row.reply = stored
+	return nil
+}
+
+func refused(o Outcome) *sagav1.Reply_Refused {
+	return &sagav1.Reply_Refused{Refused: &sagav1.Refused{Code: plain(o.code), Detail: plain(o.text)}}
+}
+
+// plain lets a provider's error text through protobuf, which refuses what is no UTF-8.
+func plain(text string) string { return strings.ToValidUTF8(text, "?") }
+
+// encode makes the records of replies.
+func (w *Worker) encode(ctx context.Context, replies []*outgoing) ([]*kgo.Record, error) {
+	records := make([]*kgo.Record, 0, len(replies))
+	for _, reply := range replies {
+		record, err := message.Encode(w.replyTopic, reply.body.GetOrderId(), message.Event{
+			Source:        "participant/" + w.cfg.Participant,
+			Subject:       reply.body.GetOrderId(),
+			CorrelationID: reply.body.GetSagaId(),
+			CausationID:   reply.command.causation,
+			Time:          w.now(),
+			Data:          reply.body,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("encoding a reply: %w", err)
+		}
+		record.Context = reply.command.traced(ctx)
+		records = append(records, record)
+	}
+	return records, nil
+}

@@ -1,0 +1,94 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Resolve takes the open questions that are due, its own and those that a dead process left behind, and asks again.
+// The answers come out of Settle. It returns how many questions it has asked.
+func (w *Worker) Resolve(ctx context.Context) (int, error) {
+	// New commands come first: the resolver uses what they leave.
+	free := min(w.cfg.MaxCalls-w.calls.outstanding(), w.cfg.MaxBatch)
+	if free <= 0 {
+		return 0, nil
+	}
+	leased, lease := w.now(), w.cfg.lease(w.cfg.MaxCalls)
+	rows, err := claimDue(ctx, w.pool, free, lease)
+	if err != nil {
+		return 0, err
+	}
+	batch := make([]*command, 0, len(rows))
+	for _, row := range rows {
+		c, err := w.question(row)
+		if err != nil {
+			// The row stays; a build that can ask will find it when its lease has ended.
+			w.metrics.unresolvable.Inc()
+			w.log.ErrorContext(ctx, "cannot ask about an effect in doubt",
+				slog.String("saga_id", row.key.saga.String()), slog.String("step", row.key.step),
+				slog.String("state", row.State.String()), slog.String("error", err.Error()))
+			continue
+		}
+		c.latest = w.cfg.latest(leased, lease)
+		batch = append(batch, c)
+	}
+	w.metrics.probes.Add(float64(len(batch)))
+	w.calls.start(w, batch)
+	return len(batch), nil
+}
+
+// question makes the command of a claimed row again.
+func (w *Worker) question(row *storedRow) (*command, error) {
+	op, raw := OpDo, row.command
+	if row.State == StateUndoInDoubt {
+		op, raw = OpUndo, row.undo
+	}
+	reg, known := w.byType[row.commandType]
+	if !known || !reg.mayCall(op) {
+		return nil, fmt.Errorf("this build has no handler with a call for the %s of %s; deploy one that has",
+			op, row.commandType)
+	}
+	c, err := restore(reg, op, raw)
+	if err != nil {
+		return nil, err
+	}
+	c.Probe = row.probes
+	if op == OpUndo {
+		if err := c.recall(row); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// resolveLoop asks again whenever a question is due, until its context ends.
+func (w *Worker) resolveLoop(ctx context.Context) {
+	ticker := time.NewTicker(w.cfg.ProbeEvery)
+	defer ticker.Stop()
+	for {
+		if err := w.resolveOnce(ctx); err != nil && ctx.Err() == nil {
+			w.log.WarnContext(ctx, "asking about effects in doubt failed; trying again",
+				slog.String("error", err.Error()))
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *Worker) resolveOnce(ctx context.Context) error {
+	if _, err := w.Resolve(ctx); err != nil {
+		return err
+	}
+	count, oldest, err := countOpen(ctx, w.pool)
+	if err != nil {
+		return err
+	}
+	w.metrics.inDoubt.Set(float64(count))
+	w.metrics.inDoubtOldest.Set(oldest.Seconds())
+	return nil
+}

@@ -1,0 +1,324 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// All SQL of the package is in this file. Every statement takes a whole batch.
+
+// rowKey is the effect key in columns.
+type rowKey struct {
+	saga       uuid.UUID
+	step       string
+	generation int
+}
+
+// compare is the one order in which rows are locked and inserted, so that two owners of a partition cannot deadlock.
+func (k rowKey) compare(other rowKey) int {
+	return cmp.Or(
+		slices.Compare(k.saga[:], other.saga[:]),
+		cmp.Compare(k.step, other.step),
+		cmp.Compare(k.generation, other.generation),
+	)
+}
+
+// storedRow is one row of the table step.
+type storedRow struct {
+	Row
+	key         rowKey
+	orderID     uuid.UUID
+	commandType string
+	command     []byte
+	undo        []byte
+	reply       []byte
+	probes      int
+	// asking says that a call is on its way, so that probeIn is a lease and not an appointment.
+	asking bool
+	// probeIn is the time until the resolver asks, as loaded or as it shall be written; open rows only.
+	probeIn time.Duration
+	fresh   bool
+	dirty   bool
+}
+
+// keyArrays turns keys into the three arrays that unnest takes.
+func keyArrays(keys []rowKey) (sagas []uuid.UUID, steps []string, generations []int32) {
+	sagas = make([]uuid.UUID, len(keys))
+	steps = make([]string, len(keys))
+	generations = make([]int32, len(keys))
+	for i, k := range keys {
+		sagas[i], steps[i], generations[i] = k.saga, k.step, int32(k.generation)
+	}
+	return sagas, steps, generations
+}
+
+const loadSQL = `
+SELECT
+    s.saga_id,
+    s.step,
+    s.generation,
+    s.order_id,
+    s.state,
+    s.effect_seq,
+    s.undo_wanted,
+    s.command_type,
+    s.command,
+    s.undo,
+    s.reply,
+    s.probes,
+    s.asking,
+    coalesce(extract(epoch FROM s.next_probe_at - now()), 0)::float8
+FROM step AS s
+JOIN unnest(@sagas::uuid[], @steps::text[], @generations::integer[]) AS k (saga_id, step, generation)
+    ON s.saga_id = k.saga_id AND s.step = k.step AND s.generation = k.generation
+ORDER BY s.saga_id, s.step COLLATE "C", s.generation
+FOR UPDATE OF s`
+
+// loadRows locks and reads the rows of the keys that exist.
+func loadRows(ctx context.Context, tx pgx.Tx, keys []rowKey) (map[rowKey]*storedRow, error) {
+	rows := make(map[rowKey]*storedRow, len(keys))
+	if len(keys) == 0 {
+		return rows, nil
+	}
+	sagas, steps, generations := keyArrays(keys)
+	found, err := tx.Query(ctx, loadSQL, pgx.StrictNamedArgs{
+		"sagas": sagas, "steps": steps, "generations": generations,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("loading step rows: %w", err)
+	}
+	loaded, err := pgx.CollectRows(found, scanRow)
+	if err != nil {
+		return nil, fmt.Errorf("loading step rows: %w", err)
+	}
+	for _, row := range loaded {
+		rows[row.key] = row
+	}
+	return rows, nil
+}
+
+const insertSQL = `
+INSERT INTO step (
+    saga_id,
+    step,
+    generation,
+    order_id,
+    state,
+    effect_seq,
+    undo_wanted,
+    command_type,
+    command,
+    undo,
+    reply,
+    probes,
+    asking,
+    next_probe_at
+)
+SELECT
+    u.saga_id,
+    u.step,
+    u.generation,
+    u.order_id,
+    u.state,
+    u.effect_seq,
+    u.undo_wanted,
+    u.command_type,
+    u.command,
+    u.undo,
+    u.reply,
+    u.probes,
+    u.asking,
+    now() + u.probe_in * interval '1 second'
+FROM unnest(
+    @sagas::uuid[], @steps::text[], @generations::integer[], @orders::uuid[], @states::smallint[],
+    @effect_seqs::integer[], @undo_wanted::boolean[], @command_types::text[], @commands::bytea[], @undos::bytea[],
+    @replies::bytea[], @probes::integer[], @asking::boolean[], @probe_ins::float8[]
+) AS u (
+    saga_id, step, generation, order_id, state, effect_seq, undo_wanted, command_type, command, undo, reply, probes,
+    asking, probe_in
+)`
+
+const updateSQL = `
+UPDATE step AS s
+SET
+    state = u.state,
+    effect_seq = u.effect_seq,
+    undo_wanted = u.undo_wanted,
+    undo = u.undo,
+    reply = u.reply,
+    probes = u.probes,
+    asking = u.asking,
+    next_probe_at = now() + u.probe_in * interval '1 second',
+    updated_at = now()
+FROM unnest(
+    @sagas::uuid[], @steps::text[], @generations::integer[], @states::smallint[], @effect_seqs::integer[],
+    @undo_wanted::boolean[], @undos::bytea[], @replies::bytea[], @probes::integer[], @asking::boolean[],
+    @probe_ins::float8[]
+) AS u (saga_id, step, generation, state, effect_seq, undo_wanted, undo, reply, probes, asking, probe_in)
+WHERE s.saga_id = u.saga_id AND s.step = u.step AND s.generation = u.generation`
+
+// storeRows writes what has changed, new rows in one statement and known ones in another, in one round trip.
+func storeRows(ctx context.Context, tx pgx.Tx, rows map[rowKey]*storedRow) error {
+	var fresh, changed []*storedRow
+	for _, row := range rows {
+		switch {
+		case row.fresh:
+			fresh = append(fresh, row)
+		case row.dirty:
+			changed = append(changed, row)
+		}
+	}
+	batch := &pgx.Batch{}
+	if len(fresh) > 0 {
+		batch.Queue(insertSQL, columnsOf(fresh).insertArgs())
+	}
+	if len(changed) > 0 {
+		batch.Queue(updateSQL, columnsOf(changed).updateArgs())
+	}
+	if batch.Len() == 0 {
+		return nil
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("storing step rows: %w", err)
+	}
+	return nil
+}
+
+// columns holds rows as the arrays that unnest takes.
+type columns struct {
+	keys         []rowKey
+	orders       []uuid.UUID
+	states       []int16
+	effectSeqs   []int32
+	undoWanted   []bool
+	commandTypes []string
+	commands     [][]byte
+	undos        [][]byte
+	replies      [][]byte
+	probes       []int32
+	asking       []bool
+	probeIns     []*float64
+}
+
+func columnsOf(rows []*storedRow) *columns {
+	slices.SortFunc(rows, func(a, b *storedRow) int { return a.key.compare(b.key) })
+	c := &columns{}
+	for _, row := range rows {
+		c.keys = append(c.keys, row.key)
+		c.orders = append(c.orders, row.orderID)
+		c.states = append(c.states, int16(row.State))
+		c.effectSeqs = append(c.effectSeqs, int32(row.EffectSeq))
+		c.undoWanted = append(c.undoWanted, row.UndoWanted)
+		c.commandTypes = append(c.commandTypes, row.commandType)
+		c.commands = append(c.commands, row.command)
+		c.undos = append(c.undos, row.undo)
+		c.replies = append(c.replies, row.reply)
+		c.probes = append(c.probes, int32(row.probes))
+		c.asking = append(c.asking, row.asking && row.State.Open())
+		var probeIn *float64
+		if row.State.Open() {
+			seconds := row.probeIn.Seconds()
+			probeIn = &seconds
+		}
+		c.probeIns = append(c.probeIns, probeIn)
+	}
+	return c
+}
+
+func (c *columns) updateArgs() pgx.StrictNamedArgs {
+	sagas, steps, generations := keyArrays(c.keys)
+	return pgx.StrictNamedArgs{
+		"sagas": sagas, "steps": steps, "generations": generations, "states": c.states, "effect_seqs": c.effectSeqs,
+		"undo_wanted": c.undoWanted, "undos": c.undos, "replies": c.replies, "probes": c.probes,
+		"asking": c.asking, "probe_ins": c.probeIns,
+	}
+}
+
+func (c *columns) insertArgs() pgx.StrictNamedArgs {
+	args := c.updateArgs()
+	args["orders"], args["command_types"], args["commands"] = c.orders, c.commandTypes, c.commands
+	return args
+}
+
+const claimSQL = `
+WITH due AS (
+    SELECT saga_id, step, generation
+    FROM step
+    WHERE next_probe_at <= now()
+    ORDER BY next_probe_at
+    LIMIT @max
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE step AS s
+SET
+    probes = s.probes + 1,
+    asking = true,
+    next_probe_at = now() + @lease::float8 * interval '1 second',
+    updated_at = now()
+FROM due
+WHERE s.saga_id = due.saga_id AND s.step = due.step AND s.generation = due.generation
+RETURNING
+    s.saga_id,
+    s.step,
+    s.generation,
+    s.order_id,
+    s.state,
+    s.effect_seq,
+    s.undo_wanted,
+    s.command_type,
+    s.command,
+    s.undo,
+    s.reply,
+    s.probes,
+    s.asking,
+    extract(epoch FROM s.next_probe_at - now())::float8`
+
+// claimDue takes open questions that are due. The lease keeps every other resolver away from them meanwhile.
+func claimDue(ctx context.Context, pool *pgxpool.Pool, limit int, lease time.Duration) ([]*storedRow, error) {
+	found, err := pool.Query(ctx, claimSQL, pgx.StrictNamedArgs{"max": limit, "lease": lease.Seconds()})
+	if err != nil {
+		return nil, fmt.Errorf("claiming rows in doubt: %w", err)
+	}
+	rows, err := pgx.CollectRows(found, scanRow)
+	if err != nil {
+		return nil, fmt.Errorf("claiming rows in doubt: %w", err)
+	}
+	return rows, nil
+}
+
+const countOpenSQL = `
+SELECT
+    count(*),
+    coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
+FROM step
+WHERE next_probe_at IS NOT NULL`
+
+// countOpen counts the rows in doubt and says how old the oldest is.
+func countOpen(ctx context.Context, pool *pgxpool.Pool) (count int64, oldest time.Duration, err error) {
+	var seconds float64
+	if err := pool.QueryRow(ctx, countOpenSQL).Scan(&count, &seconds); err != nil {
+		return 0, 0, fmt.Errorf("counting rows in doubt: %w", err)
+	}
+	return count, time.Duration(seconds * float64(time.Second)), nil
+}
+
+func scanRow(found pgx.CollectableRow) (*storedRow, error) {
+	var (
+		row     storedRow
+		state   int16
+		probeIn float64
+	)
+	err := found.Scan(&row.key.saga, &row.key.step, &row.key.generation, &row.orderID, &state, &row.EffectSeq,
+		&row.UndoWanted, &row.commandType, &row.command, &row.undo, &row.reply, &row.probes, &row.asking,
+		&probeIn)
+	row.State = State(state)
+	row.probeIn = time.Duration(probeIn * float64(time.Second))
+	return &row, err
+}

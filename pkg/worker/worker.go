@@ -1,0 +1,78 @@
+package worker
+
+import (
+	"context"
+	_ "embed" // for Schema
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+
+	"recourse.dev/pkg/kafka"
+)
+
+// Schema is the migration, in goose's format, of the tables that a participant needs beside those of its domain. It is
+// the first migration of the participant's database, word for word.
+//
+//go:embed participant.sql
+var Schema string
+
+// Worker is one participant: it takes commands, hands them to its handlers and replies.
+type Worker struct {
+	cfg           Config
+	pool          *pgxpool.Pool
+	log           *slog.Logger
+	metrics       *metrics
+	tracer        trace.Tracer
+	now           func() time.Time
+	replyTopic    string
+	registrations []*registration
+	byType        map[string]*registration
+	calls         *calls
+	registerer    prometheus.Registerer
+	consumer      atomic.Pointer[kafka.Consumer]
+}
+
+// New makes a worker without handlers; add them with Handle and HandleCall. The registerer may be nil.
+func New(
+	cfg Config, pool *pgxpool.Pool, log *slog.Logger, registerer prometheus.Registerer,
+) (*Worker, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Worker{
+		cfg:        cfg,
+		pool:       pool,
+		log:        log.With(slog.String("participant", cfg.Participant)),
+		metrics:    newMetrics(cfg.Participant, registerer),
+		tracer:     otel.Tracer("recourse.dev/pkg/worker"),
+		now:        time.Now,
+		replyTopic: cfg.Kafka.Topics().ReplyTopic(cfg.Participant),
+		byType:     make(map[string]*registration),
+		calls:      newCalls(cfg.MaxCalls),
+		registerer: registerer,
+	}, nil
+}
+
+// Close ends outstanding outside calls without waiting for their answers; what they asked stays in doubt and is asked
+// again later. Run closes by itself; a worker that is used through Process and Settle alone is closed by its user.
+func (w *Worker) Close() { w.calls.close() }
+
+// Check says whether the worker is running and reaches the broker; it is meant for readiness.
+func (w *Worker) Check(ctx context.Context) error {
+	consumer := w.consumer.Load()
+	if consumer == nil {
+		return errors.New("the worker is not running")
+	}
+	if err := consumer.Check(ctx); err != nil {
+		return fmt.Errorf("checking participant %s: %w", w.cfg.Participant, err)
+	}
+	return nil
+}
