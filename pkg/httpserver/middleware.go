@@ -1,0 +1,149 @@
+package httpserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+type requestIDKey struct{}
+
+// RequestID is the id under which the log and the client know this request.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// What a client may call its request: short and harmless in a log, a header and a page.
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
+
+// identify takes the client's X-Request-Id or gives one, and sends it back.
+func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id := c.Request().Header.Get(echo.HeaderXRequestID)
+		if !requestIDPattern.MatchString(id) {
+			id = uuid.Must(uuid.NewV7()).String()
+		}
+		header := c.Response().Header()
+		header.Set(echo.HeaderXRequestID, id)
+		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), requestIDKey{}, id)))
+		return next(c)
+	}
+}
+
+// observe counts requests by route, never by path: paths hold ids. It renders errors itself, because the status is only
+// known afterwards.
+func (s *Server) observe() echo.MiddlewareFunc {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "recourse_http",
+		Name:      "request_seconds",
+		Help:      "Time from a request's header to the end of its response.",
+		Buckets:   prometheus.ExponentialBuckets(0.001, 2, 16),
+	}, []string{"method", "route", "status"})
+	s.options.Registry.MustRegister(seconds)
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			start := time.Now()
+			err := next(c)
+			if err != nil {
+				c.Error(err)
+			}
+			route, method := c.Path(), c.Request().Method
+			if errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {
+				// Method and path are the client's invention here and must not become labels.
+				route, method = "none", "none"
+			}
+			seconds.WithLabelValues(method, route, strconv.Itoa(c.Response().Status)).Observe(time.Since(start).Seconds())
+			span := trace.SpanFromContext(c.Request().Context())
+			span.SetName(method + " " + route)
+			span.SetAttributes(attribute.String("http.route", route))
+			return nil
+		}
+	}
+}
+
+// recoverPanic makes an error of a panic, so that one request cannot end the process.
+func (s *Server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			switch r := recover(); r {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(r) // the server's own way of breaking a connection
+			default:
+				err = fmt.Errorf("handling the request panicked: %v\n%s", r, debug.Stack())
+			}
+		}()
+		return next(c)
+	}
+}
+
+// refuseCrossOrigin keeps web pages of other origins from changing anything with the rights or the network place of the
+// person who looks at them. Programs, which send neither Origin nor Sec-Fetch-Site, are not concerned.
+func refuseCrossOrigin() echo.MiddlewareFunc {
+	protection := http.NewCrossOriginProtection()
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if err := protection.Check(c.Request()); err != nil {
+				return NewProblem(CodeCrossOriginRefused, "Send the request from a program or from a page of this origin.",
+					WithCause(err))
+			}
+			return next(c)
+		}
+	}
+}
+
+// readBody reads the whole body under a limit of size and time, and gives the response its time. Deadlines are set on
+// the connection for each request because the server's own timeouts would also end streams.
+func (s *Server) readBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		request := c.Request()
+		deadlines := http.NewResponseController(c.Response().Writer)
+		if err := deadlines.SetWriteDeadline(time.Now().Add(s.options.WriteTimeout)); ignoreUnsupported(err) != nil {
+			return fmt.Errorf("setting the write deadline: %w", err)
+		}
+		if request.Body == nil || request.Body == http.NoBody {
+			return next(c)
+		}
+		if err := deadlines.SetReadDeadline(time.Now().Add(s.options.ReadTimeout)); ignoreUnsupported(err) != nil {
+			return fmt.Errorf("setting the read deadline: %w", err)
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, request.Body, s.options.BodyLimit))
+		if err != nil {
+			if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+				return err
+			}
+			return NewProblem(CodeMalformedJSON, "The body did not arrive whole and in time.", WithCause(err))
+		}
+		// Back to none, or the server would take the passing of the deadline for the client's going away.
+		if err := deadlines.SetReadDeadline(time.Time{}); ignoreUnsupported(err) != nil {
+			return fmt.Errorf("clearing the read deadline: %w", err)
+		}
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		request.ContentLength = int64(len(body))
+		return next(c)
+	}
+}
+
+// ignoreUnsupported: a test's recorder has no connection to set a deadline on.
+func ignoreUnsupported(err error) error {
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return err
+}
