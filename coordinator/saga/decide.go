@@ -154,7 +154,14 @@ func (t *turn) inner(step int, kind EventKind) {
 // advance issues what can be issued, or undoes what must be undone, until the
 // saga waits for somebody else.
 func (t *turn) advance() {
-	if t.s.Paused || !t.out.Changed {
+	if !t.out.Changed {
+		return
+	}
+	// A fact, not a deed: a paused saga too is past the point of no return once its pivot is done.
+	if t.s.State == Running && t.d.committed(t.s) {
+		t.then(PointOfNoReturn)
+	}
+	if t.s.Paused {
 		return
 	}
 	if t.s.State == Running || t.s.State == Completing {
@@ -166,16 +173,13 @@ func (t *turn) advance() {
 }
 
 func (t *turn) forward() {
-	if t.s.State == Running && t.d.committed(t.s) {
-		t.then(PointOfNoReturn)
-	}
 	for _, stage := range t.d.stages {
 		complete := true
 		for _, i := range stage {
 			if t.s.Steps[i].State == Idle {
 				t.inner(i, StepIssue)
 			}
-			complete = complete && (t.s.Steps[i].State.achieved() || t.d.steps[i].Optional)
+			complete = complete && (t.s.Steps[i].State == Done || t.d.steps[i].Optional)
 		}
 		if !complete {
 			return
@@ -343,7 +347,7 @@ func (t *turn) causeOfEvent() (Cause, string) {
 // Fulfilled says that every step that must be there is proven there.
 func Fulfilled(d *Definition, s *Saga) bool {
 	for i := range d.steps {
-		if !d.steps[i].Optional && !s.Steps[i].State.achieved() {
+		if !d.steps[i].Optional && s.Steps[i].State != Done {
 			return false
 		}
 	}

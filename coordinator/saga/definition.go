@@ -235,7 +235,7 @@ func (d *Definition) Index(name string) (int, bool) {
 // step and the pivot are done.
 func (d *Definition) committed(s *Saga) bool {
 	for i := range d.steps {
-		if d.steps[i].Kind != Retriable && !s.Steps[i].State.achieved() {
+		if d.steps[i].Kind != Retriable && s.Steps[i].State != Done {
 			return false
 		}
 	}

@@ -30,7 +30,7 @@ const (
 	// A step's timer, and an operator's hand on one step.
 	TimerFired    EventKind = 10
 	OperatorRetry EventKind = 11
-	// OperatorSettle declares, with evidence, that the step needs nothing more.
+	// OperatorSettle declares, with evidence, that a do is done or that an undo is undone.
 	OperatorSettle EventKind = 12
 	// What the saga does to its steps.
 	StepIssue EventKind = 13

@@ -94,7 +94,14 @@ var (
 		t.quiet()
 		t.step().Code = "given_up"
 	}}
-	settle = stepAction{"settle by hand", func(t *turn) {
+	// An effect that an operator vouches for is held like any other: if the order goes back, it is undone.
+	settleDone = stepAction{"settle by hand as done", func(t *turn) {
+		t.quiet()
+		t.clearAttention()
+		t.step().Code, t.step().Detail, t.step().Evidence = "settled", t.ev.Detail, t.ev.Evidence
+		t.answer(Agreed)
+	}}
+	settle = stepAction{"settle by hand as undone", func(t *turn) {
 		t.quiet()
 		t.clearAttention()
 		t.step().Code, t.step().Detail, t.step().Evidence = "settled", t.ev.Detail, t.ev.Evidence

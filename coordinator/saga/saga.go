@@ -63,7 +63,7 @@ const (
 	Undone StepState = 10
 	// Skipped: never issued because the saga went back, or optional and given up.
 	Skipped StepState = 11
-	// Settled by an operator, with evidence.
+	// Settled: an operator vouches, with evidence, that nothing is left to undo.
 	Settled StepState = 12
 )
 
@@ -88,9 +88,6 @@ func (s StepState) undoing() bool { return s == Undoing || s == UndoBackoff || s
 
 // waiting says that the step has a timer.
 func (s StepState) waiting() bool { return s.open() || s.undoing() }
-
-// achieved says that going forward need not wait for the step.
-func (s StepState) achieved() bool { return s == Done || s == Settled }
 
 // Cause says why a saga goes backward, or wants to.
 type Cause uint8

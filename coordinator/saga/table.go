@@ -72,7 +72,7 @@ var stepTable = []stepRow{
 	{open, TimerFired, spentOptional, Skipped, abandon},
 	{of(Issued, Backoff), OperatorRetry, always, Issued, retryNow},
 	{of(InDoubt), OperatorRetry, always, same, retryNow},
-	{open, OperatorSettle, always, Settled, settle},
+	{open, OperatorSettle, always, Done, settleDone},
 
 	{of(Done), StepIssue, always, same, ignore},
 	{of(Done), StepUndo, hasUndo, Undoing, sendUndo},
