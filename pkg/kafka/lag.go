@@ -2,9 +2,11 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -27,7 +29,8 @@ func Lag(ctx context.Context, client *kgo.Client, group, topic string) (map[int3
 		return nil, fmt.Errorf("listing end offsets of %s: %w", topic, err)
 	}
 	commits, err := admin.FetchOffsets(ctx, group)
-	if err != nil {
+	// A group that never had a member has committed nothing.
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, fmt.Errorf("fetching offsets of group %s: %w", group, err)
 	}
 	lag := make(map[int32]int64)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -84,7 +85,29 @@ func EnsureTopics(ctx context.Context, config Config, log *slog.Logger, topics .
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	return checkTopics(ctx, config, admin, topics)
+	// Creation is acknowledged before every broker has heard of it; what comes next may ask any of them.
+	return waitForTopics(ctx, config, admin, topics)
+}
+
+// errNotThere marks what a moment's patience may mend after a creation.
+var errNotThere = errors.New("is not there")
+
+const creationTimeout = 15 * time.Second
+
+func waitForTopics(ctx context.Context, config Config, admin *kadm.Client, topics []string) error {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(creationTimeout); ; {
+		err := checkTopics(ctx, config, admin, topics)
+		if !errors.Is(err, errNotThere) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // CheckTopics refuses topics that are missing or that have another number of partitions than configured: with another
@@ -110,8 +133,8 @@ func checkTopics(ctx context.Context, config Config, admin *kadm.Client, topics 
 		seen := len(detail.Partitions)
 		switch {
 		case !known || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
-			errs = append(errs, fmt.Errorf("topic %s is not there: run `migrate`, or set KAFKA_TOPIC_PREFIX (now %q) "+
-				"and KAFKA_BROKERS to where it is", topic, config.TopicPrefix))
+			errs = append(errs, fmt.Errorf("topic %s %w: run `migrate`, or set KAFKA_TOPIC_PREFIX (now %q) "+
+				"and KAFKA_BROKERS to where it is", topic, errNotThere, config.TopicPrefix))
 		case detail.Err != nil:
 			errs = append(errs, fmt.Errorf("topic %s: %w", topic, detail.Err))
 		case seen != int(config.Partitions):

@@ -6,7 +6,6 @@
 package embedded
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -49,7 +48,7 @@ func Start(options Options) (*Broker, error) {
 		return nil, fmt.Errorf("starting the embedded broker at %q: %w", options.Addr, err)
 	}
 	if host == "" {
-		return nil, errors.New("starting the embedded broker: the address must name a host; it has no access control")
+		return nil, fmt.Errorf("starting the embedded broker at %q: the address must name a host, as it has no access control", options.Addr)
 	}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),

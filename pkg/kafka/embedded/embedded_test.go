@@ -1,0 +1,100 @@
+package embedded_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/kafka/embedded"
+	"recourse.dev/pkg/kafka/kafkatest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func mustStart(t *testing.T, options embedded.Options) *embedded.Broker {
+	t.Helper()
+	broker, err := embedded.Start(options)
+	require.NoError(t, err)
+	t.Cleanup(broker.Close)
+	return broker
+}
+
+// Topics, records and committed offsets are there again after a restart.
+func TestStart_data_survive_a_restart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	broker := mustStart(t, embedded.Options{DataDir: dir, Log: kafkatest.Log(t)})
+	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 2}
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), "topic"))
+	produce(t, config, "one", "two")
+	require.Equal(t, []string{"one", "two"}, consume(t, config, 2))
+	produce(t, config, "three")
+	broker.Close()
+	broker.Close()
+
+	config.Brokers = mustStart(t, embedded.Options{DataDir: dir, Log: kafkatest.Log(t)}).Addrs()
+	require.NoError(t, kafka.CheckTopics(t.Context(), config, kafkatest.Log(t), "topic"))
+	require.Equal(t, []string{"three"}, consume(t, config, 1))
+}
+
+func TestStart_in_memory_forgets(t *testing.T) {
+	t.Parallel()
+	broker := mustStart(t, embedded.Options{})
+	config := kafka.Config{Brokers: broker.Addrs()}
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), "topic"))
+	broker.Close()
+	config.Brokers = mustStart(t, embedded.Options{Addr: broker.Addrs()[0]}).Addrs()
+	require.ErrorContains(t, kafka.CheckTopics(t.Context(), config, kafkatest.Log(t), "topic"), "topic topic is not there")
+}
+
+func TestStart_refuses(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]string{
+		":9092":            "must name a host",
+		"nonsense":         "nonsense",
+		"127.0.0.1:999999": "127.0.0.1:999999",
+	} {
+		_, err := embedded.Start(embedded.Options{Addr: addr})
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func produce(t *testing.T, config kafka.Config, values ...string) {
+	t.Helper()
+	producer, err := kafka.NewProducer(config, "producer", kafkatest.Log(t), nil)
+	require.NoError(t, err)
+	defer producer.Close()
+	var records []*kgo.Record
+	for _, value := range values {
+		records = append(records, &kgo.Record{Topic: "topic", Key: []byte("key"), Value: []byte(value)})
+	}
+	require.NoError(t, kafka.Produce(t.Context(), producer, records))
+}
+
+// consume reads n records as the group and commits them.
+func consume(t *testing.T, config kafka.Config, n int) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var values []string
+	consumer, err := kafka.NewConsumer(config, "consumer", kafka.ConsumerOptions{
+		Group: "group", Topics: []string{"topic"},
+		Handle: func(_ context.Context, records []*kgo.Record) error {
+			for _, r := range records {
+				values = append(values, string(r.Value))
+			}
+			if len(values) >= n {
+				cancel()
+			}
+			return nil
+		},
+	}, kafkatest.Log(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, consumer.Run(ctx))
+	return values
+}
