@@ -70,13 +70,14 @@ func newProvider(pool *pgxpool.Pool, fsys fs.FS) (*goose.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the migration lock: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, stdlib.OpenDBFromPool(pool), fsys,
+	db := stdlib.OpenDBFromPool(pool)
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, fsys,
 		goose.WithSessionLocker(locker),
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithSlog(slog.New(slog.DiscardHandler)),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("reading the migration files: %w", err)
+		return nil, errors.Join(fmt.Errorf("reading the migration files: %w", err), db.Close())
 	}
 	return provider, nil
 }

@@ -17,11 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"recourse.dev/pkg/pgserver"
+	"recourse.dev/pkg/pgtest"
 )
 
 func TestCrash_server_killed(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := pgtest.Dir(t)
 	s := mustStart(t, pgserver.Options{DataDir: dir})
 	exec(t, s, "CREATE TABLE kept (id int)", "INSERT INTO kept VALUES (1)")
 
@@ -36,7 +37,7 @@ func TestCrash_server_killed(t *testing.T) {
 func TestCrash_our_process_killed(t *testing.T) {
 	t.Parallel()
 	linuxOnly(t)
-	dir := dataDir(t)
+	dir := pgtest.Dir(t)
 	child := osexec.CommandContext(t.Context(), os.Args[0])
 	child.Env = append(os.Environ(), childDir+"="+dir)
 	child.Stderr = os.Stderr
@@ -64,7 +65,7 @@ func TestCrash_our_process_killed(t *testing.T) {
 func TestCrash_pid_of_another_process(t *testing.T) {
 	t.Parallel()
 	linuxOnly(t)
-	dir := dataDir(t)
+	dir := pgtest.Dir(t)
 	s := mustStart(t, pgserver.Options{DataDir: dir})
 	require.NoError(t, s.Stop(t.Context()))
 
@@ -75,7 +76,7 @@ func TestCrash_pid_of_another_process(t *testing.T) {
 
 func TestCrash_initdb_cut_short(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := pgtest.Dir(t)
 	write(t, filepath.Join(dir, "lock"), "")
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "cluster.new"), 0o755))
 	write(t, filepath.Join(dir, "cluster.new", "PG_VERSION"), "15\n")
@@ -84,7 +85,7 @@ func TestCrash_initdb_cut_short(t *testing.T) {
 
 func TestRemoveAbandoned(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := pgtest.Dir(t)
 	s := mustStart(t, pgserver.Options{DataDir: dir})
 	require.Error(t, pgserver.RemoveAbandoned(dir))
 	require.NoError(t, s.Stop(t.Context()))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -133,6 +134,8 @@ func fetch(scratch, final string, v embeddedpostgres.PostgresVersion) error {
 		BinariesPath(unpacked).
 		DataPath(data).
 		Logger(io.Discard)).Start()
+	// It used the default client, whose idle connections would look like leaked goroutines in every test binary.
+	http.DefaultClient.CloseIdleConnections()
 	if startErr == nil {
 		return errors.New("the library started a server on an empty data directory, which was thought impossible")
 	}

@@ -15,11 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"recourse.dev/pkg/pgserver"
+	"recourse.dev/pkg/pgtest"
 )
 
 func TestStart_Own(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := pgtest.Dir(t)
 	s := mustStart(t, pgserver.Options{DataDir: dir})
 	require.NotEmpty(t, s.Source())
 	require.Equal(t, dir, s.DataDir())
@@ -47,7 +48,7 @@ func TestStart_Own_refused(t *testing.T) {
 
 	t.Run("wrong password", func(t *testing.T) {
 		t.Parallel()
-		s := mustStart(t, pgserver.Options{DataDir: dataDir(t)})
+		s := mustStart(t, pgserver.Options{DataDir: pgtest.Dir(t)})
 		u, err := url.Parse(s.URL("postgres"))
 		require.NoError(t, err)
 		u.User = url.UserPassword("postgres", "guessed")
@@ -56,7 +57,7 @@ func TestStart_Own_refused(t *testing.T) {
 	})
 	t.Run("cluster of a version without binaries", func(t *testing.T) {
 		t.Parallel()
-		dir := dataDir(t)
+		dir := pgtest.Dir(t)
 		require.NoError(t, os.Mkdir(filepath.Join(dir, "cluster"), 0o755))
 		write(t, filepath.Join(dir, "cluster", "PG_VERSION"), "14\n")
 		write(t, filepath.Join(dir, "connection.json"), `{"password":"x","port":1}`)
@@ -67,7 +68,7 @@ func TestStart_Own_refused(t *testing.T) {
 	})
 	t.Run("somebody's folder", func(t *testing.T) {
 		t.Parallel()
-		dir := dataDir(t)
+		dir := pgtest.Dir(t)
 		write(t, filepath.Join(dir, "thesis.txt"), "years of work")
 		_, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: dir})
 		require.ErrorContains(t, err, "is not empty and not a data directory")
@@ -81,13 +82,13 @@ func TestStart_Own_refused(t *testing.T) {
 	})
 	t.Run("unknown version", func(t *testing.T) {
 		t.Parallel()
-		_, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: dataDir(t), Version: "9"})
+		_, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: pgtest.Dir(t), Version: "9"})
 		require.ErrorContains(t, err, `version "9" is unknown`)
 	})
 	t.Run("bad setting", func(t *testing.T) {
 		t.Parallel()
 		_, err := pgserver.Start(t.Context(), pgserver.Options{
-			DataDir: dataDir(t), Settings: map[string]string{"shared_buffers": "lots"},
+			DataDir: pgtest.Dir(t), Settings: map[string]string{"shared_buffers": "lots"},
 		})
 		require.ErrorContains(t, err, "shared_buffers", "the server's own words must be in the error")
 	})
@@ -96,7 +97,7 @@ func TestStart_Own_refused(t *testing.T) {
 // Not parallel: it changes the environment.
 func TestStart_Own_named_binaries_unusable(t *testing.T) {
 	t.Setenv("RECOURSE_PG_BIN", t.TempDir())
-	_, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: dataDir(t)})
+	_, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: pgtest.Dir(t)})
 	require.ErrorContains(t, err, "RECOURSE_PG_BIN")
 }
 
@@ -105,7 +106,7 @@ func TestStart_Own_unreachable(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root has to hand its folders to another user")
 	}
-	home := filepath.Join(dataDir(t), "home")
+	home := filepath.Join(pgtest.Dir(t), "home")
 	require.NoError(t, os.Mkdir(home, 0o700))
 	_, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: filepath.Join(home, "data")})
 	require.ErrorContains(t, err, "chmod o+x "+home)
@@ -125,7 +126,7 @@ func TestStart_Own_unreachable(t *testing.T) {
 
 func TestStart_Given(t *testing.T) {
 	t.Parallel()
-	own := mustStart(t, pgserver.Options{DataDir: dataDir(t)})
+	own := mustStart(t, pgserver.Options{DataDir: pgtest.Dir(t)})
 
 	given, err := pgserver.Start(t.Context(), pgserver.Options{URL: own.URL("template1")})
 	require.NoError(t, err)
@@ -149,7 +150,7 @@ func TestStart_Given(t *testing.T) {
 
 func TestStop_Immediate(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := pgtest.Dir(t)
 	s, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: dir})
 	require.NoError(t, err)
 	exec(t, s, "CREATE TABLE kept (id int)", "INSERT INTO kept VALUES (1)")
@@ -167,8 +168,8 @@ func TestNewest(t *testing.T) {
 	if os.Getenv("RECOURSE_TEST_NEWEST_PG") != "1" {
 		t.Skip("downloads about 15 MB: set RECOURSE_TEST_NEWEST_PG=1 to run it, as .ci/run does")
 	}
-	cache := filepath.Join(dataDir(t), "cache") // empty, so that it downloads
-	dir := dataDir(t)
+	cache := filepath.Join(pgtest.Dir(t), "cache") // empty, so that it downloads
+	dir := pgtest.Dir(t)
 	o := pgserver.Options{CacheDir: cache, DataDir: dir, Version: pgserver.Newest}
 	s := mustStart(t, o)
 	require.True(t, strings.HasPrefix(s.Version(), strconv.Itoa(pgserver.NewestMajor())+"."), s.Version())
@@ -186,23 +187,13 @@ func TestNewest(t *testing.T) {
 
 func TestNewest_cluster_of_older_version(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := pgtest.Dir(t)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "cluster"), 0o755))
 	write(t, filepath.Join(dir, "cluster", "PG_VERSION"), "15\n")
 	write(t, filepath.Join(dir, "connection.json"), `{"password":"x","port":1}`)
 	write(t, filepath.Join(dir, "lock"), "")
 	_, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: dir, Version: pgserver.Newest})
 	require.ErrorContains(t, err, "was made by PostgreSQL 15, but the newest embedded release is")
-}
-
-// dataDir is a folder that the server's user can reach, which t.TempDir's (0700 parents of root) is not everywhere.
-func dataDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "recourse-pgserver-")
-	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // see above
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	return dir
 }
 
 func mustStart(t *testing.T, o pgserver.Options) *pgserver.Server {

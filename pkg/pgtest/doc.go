@@ -11,7 +11,8 @@
 // # The server
 //
 // The first test that asks starts one server for the test binary (pkg/pgserver: local binaries, else downloaded ones)
-// with its data below the temporary directory. Main stops it, removes the data and then looks for leaked goroutines. A
+// with its data in memory where Linux has room in /dev/shm, else below the temporary directory; RECOURSE_TEST_DIR names
+// another place. Its settings are as durable as pg.CheckDurable demands. Main stops it, removes the data and then looks for leaked goroutines. A
 // binary that is killed takes its server along (see pgserver), and the next one removes what it left.
 //
 // With RECOURSE_TEST_DATABASE_URL set, that server is used instead. Its user must be allowed to create databases. It may

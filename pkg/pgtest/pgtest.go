@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,12 +66,12 @@ func URL(t testing.TB, migrations fs.FS) string {
 	ctx := t.Context()
 	s, err := start(ctx)
 	require.NoError(t, err, "starting PostgreSQL for the tests")
-	template := "template1"
+	template := "template0"
 	if migrations != nil {
 		template, err = s.template(ctx, migrations)
 		require.NoError(t, err, "building the template database")
 	}
-	name := databasePrefix + strings.ToLower(rand.Text()[:16])
+	name := databaseName(time.Now())
 	_, err = s.admin.Exec(ctx, "CREATE DATABASE "+quote(name)+" TEMPLATE "+quote(template))
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -80,6 +81,11 @@ func URL(t testing.TB, migrations fs.FS) string {
 		require.NoError(t, err)
 	})
 	return s.server.URL(name)
+}
+
+// databaseName carries the time, by which sweepDatabases knows what was left behind.
+func databaseName(now time.Time) string {
+	return databasePrefix + strconv.FormatInt(now.Unix(), 36) + "_" + strings.ToLower(rand.Text()[:12])
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"recourse.dev/pkg/pg"
@@ -19,6 +22,9 @@ const (
 	databasePrefix = "recourse_test_"
 	dirPrefix      = "recourse-pgtest-"
 	stopTimeout    = 20 * time.Second
+
+	// No test binary runs that long: go test's own limit is ten minutes.
+	leftBehindAfter = 6 * time.Hour
 )
 
 // instance is the server of this test binary. There is one, for the whole process: TestMain has no other way to hand
@@ -53,10 +59,18 @@ func newInstance(ctx context.Context) (_ *instance, err error) {
 			err = errors.Join(err, inst.close())
 		}
 	}()
-	o := pgserver.Options{URL: os.Getenv("RECOURSE_TEST_DATABASE_URL"), Version: os.Getenv("RECOURSE_TEST_PG")}
+	o := pgserver.Options{
+		Settings: map[string]string{ // less memory; what a test can observe is as in the product
+			"max_wal_size":   "256MB",
+			"min_wal_size":   "32MB",
+			"shared_buffers": "64MB",
+		},
+		URL:     os.Getenv("RECOURSE_TEST_DATABASE_URL"),
+		Version: os.Getenv("RECOURSE_TEST_PG"),
+	}
 	if o.URL == "" {
 		sweep()
-		if inst.dir, err = os.MkdirTemp("", dirPrefix); err != nil {
+		if inst.dir, err = makeDir(dirPrefix + "*"); err != nil {
 			return nil, fmt.Errorf("making the data directory: %w", err)
 		}
 		o.DataDir = inst.dir
@@ -64,8 +78,15 @@ func newInstance(ctx context.Context) (_ *instance, err error) {
 	if inst.server, err = pgserver.Start(ctx, o); err != nil {
 		return nil, err
 	}
-	inst.admin, err = pg.Open(ctx, pg.Config{URL: inst.server.URL(""), AppName: "pgtest admin", MaxConns: 4})
-	return inst, err
+	if inst.admin, err = pg.Open(ctx, pg.Config{
+		URL: inst.server.URL(""), AppName: "pgtest admin", MaxConns: 4,
+	}); err != nil {
+		return nil, err
+	}
+	if o.URL != "" {
+		return inst, sweepDatabases(ctx, inst.admin)
+	}
+	return inst, nil
 }
 
 // stop ends the server if a test has started one.
@@ -96,10 +117,36 @@ func (i *instance) close() error {
 	return errors.Join(errs...)
 }
 
+const selectTestDatabases = `SELECT datname FROM pg_database WHERE starts_with(datname, $1)`
+
+// sweepDatabases drops what killed test binaries left on a given server.
+func sweepDatabases(ctx context.Context, admin *pgxpool.Pool) error {
+	rows, err := admin.Query(ctx, selectTestDatabases, databasePrefix)
+	if err != nil {
+		return fmt.Errorf("listing the test databases: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("listing the test databases: %w", err)
+	}
+	for _, name := range names {
+		made, _, _ := strings.Cut(strings.TrimPrefix(name, databasePrefix), "_")
+		sec, err := strconv.ParseInt(made, 36, 64)
+		if err != nil || time.Since(time.Unix(sec, 0)) < leftBehindAfter {
+			continue
+		}
+		// Without FORCE: one that is still connected to is in use, and two sweepers at once are fine.
+		_, _ = admin.Exec(ctx, "DROP DATABASE IF EXISTS "+quote(name))
+	}
+	return nil
+}
+
 // sweep removes the data directories of test binaries that were killed.
 func sweep() {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*")) // the pattern is a good one
-	for _, dir := range dirs {
-		_ = pgserver.RemoveAbandoned(dir) // in use, or another user's: not ours to remove
+	for _, parent := range parents() {
+		dirs, _ := filepath.Glob(filepath.Join(parent, dirPrefix+"*")) // the pattern is a good one
+		for _, dir := range dirs {
+			_ = pgserver.RemoveAbandoned(dir) // in use, or another user's: not ours to remove
+		}
 	}
 }
