@@ -76,3 +76,11 @@ func (w *Worker) Check(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Outstanding counts the outside calls that are waiting, on their way, or come back and not yet settled.
+func (w *Worker) Outstanding() int { return w.calls.outstanding() }
+
+// Await waits until every outside call that is on its way has come back, so that the next Settle finds them all.
+func (w *Worker) Await(ctx context.Context) error {
+	return w.calls.until(ctx, func() bool { return len(w.calls.ready) == len(w.calls.open) })
+}
