@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -20,6 +21,9 @@ type Server struct {
 	http     *http.Server
 	log      *slog.Logger
 	listener net.Listener
+
+	mu     sync.Mutex
+	unused map[net.Conn]struct{} // connections that have sent nothing yet
 }
 
 // NewServer makes a server for an address such as "127.0.0.1:0". onStop is called when it begins to stop, before it
@@ -34,7 +38,11 @@ func NewServer(addr string, handler http.Handler, log *slog.Logger, onStop func(
 	if onStop != nil {
 		server.RegisterOnShutdown(onStop)
 	}
-	return &Server{addr: addr, http: server, log: log}
+	s := &Server{addr: addr, http: server, log: log, unused: map[net.Conn]struct{}{}}
+	// Shutdown would wait for connections that were opened and never used, which HTTP clients keep in reserve.
+	server.ConnState = s.track
+	server.RegisterOnShutdown(s.closeUnused)
+	return s
 }
 
 // Listen binds the address. A second call does nothing.
@@ -84,4 +92,22 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	<-served
 	return err
+}
+
+func (s *Server) track(conn net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateNew {
+		s.unused[conn] = struct{}{}
+	} else {
+		delete(s.unused, conn)
+	}
+}
+
+func (s *Server) closeUnused() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.unused {
+		_ = conn.Close()
+	}
 }

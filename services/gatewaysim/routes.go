@@ -64,7 +64,7 @@ func (s *Server) once(route string, do handler) func(*sandbox.Call) sandbox.Answ
 	return func(call *sandbox.Call) sandbox.Answer {
 		a := &attempt{route: route, key: call.Request.Header.Get("Idempotency-Key"), fingerprint: fingerprint(call)}
 		answer := s.answerOnce(call, a, do)
-		if s.book.loses(a.intent, route, answer.Status < http.StatusMultipleChoices, s.config.Now()) {
+		if s.book.loses(a.intent, route, answer.Status < http.StatusMultipleChoices, s.now()) {
 			call.Plan.Drop = true
 		}
 		return answer
@@ -78,7 +78,7 @@ func (s *Server) answerOnce(call *sandbox.Call, a *attempt, do handler) sandbox.
 	if len(a.key) > 255 {
 		return parameter("invalid", "Idempotency-Key", "The Idempotency-Key may have at most 255 characters.").answer()
 	}
-	before, refusal := s.book.begin(a.key, a.fingerprint, s.config.Now())
+	before, refusal := s.book.begin(a.key, a.fingerprint, s.now())
 	if refusal != nil {
 		return refusal.answer()
 	}
@@ -98,7 +98,7 @@ func (s *Server) create(call *sandbox.Call, a *attempt) sandbox.Answer {
 		return refusal.answer()
 	}
 	call.WaitLate()
-	now := s.config.Now()
+	now := s.now()
 	intent := Intent{
 		ID: newID("pi"), Object: "payment_intent", Amount: params.Amount, Currency: strings.ToLower(params.Currency),
 		CaptureMethod: "manual", Status: RequiresPaymentMethod, PaymentMethod: params.PaymentMethod,
@@ -199,7 +199,7 @@ func (s *Server) change(
 
 	account.working.Lock()
 	defer account.working.Unlock()
-	now := s.config.Now()
+	now := s.now()
 	intent := s.book.intentOf(account)
 	expireFirst := trigger.Kind == expireFirst && trigger.Route == a.route && intent.Status == RequiresCapture
 	if expireFirst || intent.due(now) {
@@ -224,10 +224,10 @@ func (s *Server) settle(
 	a.intent = before.ID
 	var answer sandbox.Answer
 	switch {
-	case call.Plan.Fail:
-		answer = failed(http.StatusInternalServerError).answer()
 	case out.refusal != nil:
 		answer = out.refusal.answer()
+	case call.Plan.Fail:
+		answer = failed(http.StatusInternalServerError).answer()
 	case out.refund != nil:
 		answer = sandbox.JSON(http.StatusOK, out.refund)
 	default:
@@ -267,7 +267,7 @@ func (s *Server) getIntent(call *sandbox.Call) sandbox.Answer {
 	if !ok {
 		return noSuch(http.StatusNotFound, "payment_intent", id).answer()
 	}
-	if s.book.intentOf(account).due(s.config.Now()) {
+	if s.book.intentOf(account).due(s.now()) {
 		s.expire(account)
 	}
 	s.hide(call, id)
@@ -310,7 +310,7 @@ func (s *Server) listRefunds(call *sandbox.Call) sandbox.Answer {
 
 // hide loses the answer if it is about an intent that nobody may hear of yet.
 func (s *Server) hide(call *sandbox.Call, id string) {
-	if s.book.loses(id, routeGet, false, s.config.Now()) {
+	if s.book.loses(id, routeGet, false, s.now()) {
 		call.Plan.Drop = true
 	}
 }

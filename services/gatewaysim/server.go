@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"recourse.dev/pkg/sandbox"
 )
@@ -70,7 +71,7 @@ func (s *Server) SetOutage(outage sandbox.Outage) error {
 
 // expireDue writes down every authorization whose time is over, so that whoever reads sees what is.
 func (s *Server) expireDue() {
-	for _, account := range s.book.due(s.config.Now()) {
+	for _, account := range s.book.due(s.now()) {
 		s.expire(account)
 	}
 }
@@ -78,7 +79,7 @@ func (s *Server) expireDue() {
 func (s *Server) expire(account *account) {
 	account.working.Lock()
 	defer account.working.Unlock()
-	now := s.config.Now()
+	now := s.now()
 	intent := s.book.intentOf(account)
 	if !intent.due(now) {
 		return // somebody else was here between the list and the lock
@@ -91,4 +92,9 @@ func (s *Server) expire(account *account) {
 func (s *Server) authorized(r *http.Request) bool {
 	wanted, given := s.config.APIKey.Reveal(), r.Header.Get("Authorization")
 	return wanted == "" || subtle.ConstantTimeCompare([]byte(given), []byte("Bearer "+wanted)) == 1
+}
+
+// now is the instant of a request as the ledger keeps it.
+func (s *Server) now() time.Time {
+	return s.config.Now().UTC().Truncate(time.Millisecond)
 }
