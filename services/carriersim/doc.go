@@ -53,6 +53,7 @@
 //	400   bad_request              the body is not JSON, has unknown fields, or the query is wrong
 //	401   unauthorized             Config.APIKey is set and was not given
 //	404   not_found                no such shipment
+//	413   body_too_large           the body is over 256 KiB
 //	422   invalid_params           a field is missing or wrong: see errors
 //	422   address_not_served       create: nobody delivers there
 //	422   address_invalid          create: there is no such address
@@ -67,7 +68,7 @@
 //
 // # Faults by address
 //
-// The table is in trigger.go. country, zip and name are compared as they are; anything else works.
+// The table is in trigger.go. country and zip are compared as they are; any other address works.
 //
 //	country AQ            create is refused: address_not_served
 //	zip 00000             create is refused: address_invalid
