@@ -1,5 +1,5 @@
-// Package migrations holds the DDL of every service, as goose SQL files in one folder per service, embedded so that each
-// binary carries its own schema.
+// Package migrations holds the DDL of every service, as goose SQL files in one folder per service, embedded so that
+// each binary carries its own schema.
 //
 // A file is named NNNNN_what.sql, is written once and never changed after a release, and must let the previous release
 // run on: migrations go first, the new binary after. pkg/pg.Migrate applies them; pkg/pgtest builds test databases from

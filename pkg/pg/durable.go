@@ -41,8 +41,8 @@ var durable = map[string]struct {
 }
 
 // CheckDurable refuses a server that may forget a commit it has acknowledged. Everything this project promises rests on
-// that, so each service asks at start. The settings are those of a pooled session: a default of the role or the database
-// counts.
+// that, so each service asks at start. The settings are those of a pooled session: a default of the role or the
+// database counts.
 func CheckDurable(ctx context.Context, pool *pgxpool.Pool) error {
 	type setting struct {
 		Name    string

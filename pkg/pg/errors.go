@@ -45,9 +45,9 @@ func isConflict(err error) bool {
 	return code == SerializationFailure || code == DeadlockDetected
 }
 
-// IsTransient tells whether the same work may succeed later, unchanged: the server is away, starting, full, failing over
-// (a primary that has become read-only), overloaded, or we are being stopped. Loops pause and try again on it; they must
-// never hold it against the record in hand.
+// IsTransient tells whether the same work may succeed later, unchanged: the server is away, starting, full, failing
+// over (a primary that has become read-only), overloaded, or we are being stopped. Loops pause and try again on it;
+// they must never hold it against the record in hand.
 //
 // Failing to get a connection is transient whatever the reason, a wrong password included: it says nothing about the
 // record.

@@ -48,7 +48,7 @@ func TestIsTransient(t *testing.T) {
 		t.Parallel()
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		defer l.Close()
+		t.Cleanup(func() { require.NoError(t, l.Close()) })
 		go func() {
 			for {
 				c, err := l.Accept()

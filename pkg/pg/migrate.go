@@ -14,7 +14,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
-// MigrateTable is where goose keeps what was applied; its own default, so that the goose command works on our databases.
+// MigrateTable is where goose keeps what was applied; its own default, so that the goose command works here too.
 const MigrateTable = goose.DefaultTablename
 
 // Migrate applies the goose migrations at the root of fsys that the database does not have yet, and says how many. It

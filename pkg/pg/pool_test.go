@@ -90,7 +90,7 @@ func dropDatabase(t *testing.T, admin, name string) {
 	ctx := context.Background() // called in a cleanup, where t's own has ended
 	conn, err := pgx.Connect(ctx, admin)
 	require.NoError(t, err)
-	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, "DROP DATABASE "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
 	require.NoError(t, err)
+	require.NoError(t, conn.Close(ctx))
 }

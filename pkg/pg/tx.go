@@ -81,5 +81,5 @@ func rollback(ctx context.Context, tx pgx.Tx) {
 // pause doubles up to a cap, with full jitter: the transactions that met once must not meet again in step.
 func pause(try int) time.Duration {
 	limit := min(firstRetry<<(try-1), longestRetry)
-	return rand.N(limit) + time.Millisecond //nolint:gosec // not a secret
+	return rand.N(limit) + time.Millisecond
 }

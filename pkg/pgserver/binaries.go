@@ -106,9 +106,11 @@ func localBinaries(ctx context.Context) ([]binaries, error) {
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) ((\d+)[.\w]*)`)
 
 func inspect(ctx context.Context, dir string) (binaries, error) {
+	//nolint:gosec // whoever sets our environment may choose what we run
 	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
 		return binaries{}, fmt.Errorf("no initdb beside the server: %w", err)
 	}
+	//nolint:gosec // see above
 	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {
 		return binaries{}, fmt.Errorf("asking the server binary for its version: %w", err)
@@ -130,7 +132,7 @@ func inspect(ctx context.Context, dir string) (binaries, error) {
 // checkReach runs the server binary as the user who will own the server, in the data directory. It finds out by doing
 // what mode bits, ACLs and mount options together allow; the walk over the parents is only for the message.
 func checkReach(ctx context.Context, b binaries, owner *account, dir string) error {
-	cmd := exec.CommandContext(ctx, b.path("postgres"), "--version")
+	cmd := exec.CommandContext(ctx, b.path("postgres"), "--version") //nolint:gosec // inspected before
 	cmd.Dir = dir
 	cmd.Env = serverEnv()
 	cmd.SysProcAttr = procAttr(owner)

@@ -92,7 +92,7 @@ func openCluster(home string) (*cluster, error) {
 func (c *cluster) connectionFile() string { return filepath.Join(c.home, "connection.json") }
 
 func (c *cluster) saveConnection() error {
-	text, err := json.Marshal(c.conn)
+	text, err := json.Marshal(c.conn) //nolint:gosec // keeping the password is what the file is for
 	if err != nil {
 		return fmt.Errorf("encoding the connection file: %w", err)
 	}
@@ -148,7 +148,7 @@ func (c *cluster) initialise(ctx context.Context, bin binaries, o Options) error
 	if o.Settings["fsync"] == "off" {
 		args = append(args, "--no-sync")
 	}
-	cmd := exec.CommandContext(ctx, bin.path("initdb"), args...)
+	cmd := exec.CommandContext(ctx, bin.path("initdb"), args...) //nolint:gosec // inspected before
 	cmd.Dir = c.home
 	cmd.Env = serverEnv()
 	cmd.SysProcAttr = procAttr(c.owner)
@@ -169,7 +169,7 @@ func serverEnv() []string {
 }
 
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // does not block
 	if err != nil {
 		return 0, fmt.Errorf("finding a free port: %w", err)
 	}
@@ -181,7 +181,7 @@ func freePort() (int, error) {
 }
 
 func portIsFree(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // does not block
 	if err != nil {
 		return false
 	}

@@ -4,6 +4,7 @@ package pgserver_test
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -13,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"recourse.dev/pkg/pgserver"
@@ -57,9 +57,8 @@ func TestCrash_our_process_killed(t *testing.T) {
 	s := mustStart(t, pgserver.Options{DataDir: dir})
 	require.NotEqual(t, pid, serverPid(t, dir))
 	require.Equal(t, 1, one[int](t, s, "SELECT 1"))
-	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		require.ErrorIs(c, syscall.Kill(pid, 0), syscall.ESRCH, "the orphan must be gone")
-	}, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) },
+		20*time.Second, 20*time.Millisecond, "the orphan must be gone")
 }
 
 func TestCrash_pid_of_another_process(t *testing.T) {

@@ -128,7 +128,7 @@ func fetch(scratch, final string, v embeddedpostgres.PostgresVersion) error {
 	}
 	startErr := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
 		Version(v).
-		Port(uint32(port)). //nolint:gosec // a port fits
+		Port(uint32(port)).
 		CachePath(filepath.Join(scratch, "archive")).
 		RuntimePath(filepath.Join(scratch, "runtime")).
 		BinariesPath(unpacked).
@@ -152,8 +152,13 @@ func fetch(scratch, final string, v embeddedpostgres.PostgresVersion) error {
 }
 
 // makeReadable undoes a strict umask: the server's user is not the one who unpacked.
-func makeReadable(root string) error {
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+func makeReadable(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("opening the binaries: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // only read from
+	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Type()&fs.ModeSymlink != 0 {
 			return err
 		}
@@ -165,7 +170,7 @@ func makeReadable(root string) error {
 		if d.IsDir() || mode&0o100 != 0 {
 			mode |= 0o111
 		}
-		return os.Chmod(path, mode)
+		return root.Chmod(path, mode)
 	})
 	if err != nil {
 		return fmt.Errorf("making the binaries readable: %w", err)

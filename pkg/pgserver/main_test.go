@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		fmt.Println("started")
+		fmt.Fprintln(os.Stdout, "started")
 		select {}
 	}
 	goleak.VerifyTestMain(m)

@@ -118,7 +118,7 @@ func TestStart_Own_unreachable(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, dir, again)
 
-	require.NoError(t, os.Chmod(home, 0o755)) //nolint:gosec // that is the point
+	require.NoError(t, os.Chmod(home, 0o755))
 	dir, err = pgserver.DefaultDataDir(home)
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(home, "postgres"), dir)
@@ -218,21 +218,21 @@ func mustConnect(t *testing.T, s *pgserver.Server) *pgx.Conn {
 func exec(t *testing.T, s *pgserver.Server, statements ...string) {
 	t.Helper()
 	conn := mustConnect(t, s)
-	defer conn.Close(t.Context())
 	for _, sql := range statements {
 		_, err := conn.Exec(t.Context(), sql)
 		require.NoError(t, err)
 	}
+	require.NoError(t, conn.Close(t.Context()))
 }
 
 func one[T any](t *testing.T, s *pgserver.Server, sql string) T {
 	t.Helper()
 	conn := mustConnect(t, s)
-	defer conn.Close(t.Context())
 	rows, err := conn.Query(t.Context(), sql)
 	require.NoError(t, err)
 	value, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[T])
 	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
 	return value
 }
 

@@ -109,7 +109,7 @@ func (c *cluster) launchOnce(ctx context.Context, bin binaries, o Options) (_ *p
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		args = append(args, "-c", name+"="+settings[name])
 	}
-	cmd := exec.Command(bin.path("postgres"), args...) //nolint:noctx // it outlives the start's ctx
+	cmd := exec.Command(bin.path("postgres"), args...) //nolint:gosec,noctx // outlives ctx
 	cmd.Dir = c.home
 	cmd.Env = serverEnv()
 	cmd.Stdout, cmd.Stderr = log, log
@@ -232,7 +232,7 @@ func (c *cluster) openLog() (_ *os.File, size int64, _ error) {
 			return nil, 0, fmt.Errorf("rotating the server's log: %w", err)
 		}
 	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // in our directory
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening the server's log: %w", err)
 	}

@@ -22,10 +22,9 @@ func isServerOf(pid int, dir string) bool {
 	if !alive(pid) {
 		return false
 	}
-	real, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		real = dir
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = target
 	}
 	cwd, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "cwd"))
-	return err == nil && cwd == real
+	return err == nil && cwd == dir
 }

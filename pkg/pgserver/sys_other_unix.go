@@ -21,7 +21,7 @@ func isServerOf(pid int, dir string) bool {
 	if !alive(pid) {
 		return false
 	}
-	//nolint:gosec,noctx // a number and a constant
+	//nolint:noctx // a number and a constant
 	out, err := exec.Command("ps", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	return err == nil && strings.Contains(string(out), dir)
 }

@@ -22,11 +22,10 @@ type fileLock struct{ file *os.File }
 var errLocked = errors.New("is in use by another process")
 
 func lockFile(name string) (*fileLock, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in our directory
 	if err != nil {
 		return nil, fmt.Errorf("opening its lock: %w", err)
 	}
-	//nolint:gosec // a file descriptor fits an int
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = errLocked
@@ -64,7 +63,6 @@ func (l *fileLock) Close() error {
 func procAttr(a *account) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{}
 	if a != nil {
-		//nolint:gosec // user ids fit
 		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
 	}
 	return attr

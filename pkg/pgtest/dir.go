@@ -9,12 +9,12 @@ import (
 
 // Dir is a folder for the data directory of a server that the test starts itself. Unlike t.TempDir it is open to the
 // unprivileged user who runs PostgreSQL when root runs the tests, and in memory where there is room.
-func Dir(t testing.TB) string {
-	t.Helper()
+func Dir(tb testing.TB) string {
+	tb.Helper()
 	dir, err := makeDir("recourse-test-*")
-	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // see above
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(tb, err)
+	require.NoError(tb, os.Chmod(dir, 0o755)) //nolint:gosec // see above
+	tb.Cleanup(func() { require.NoError(tb, os.RemoveAll(dir)) })
 	return dir
 }
 

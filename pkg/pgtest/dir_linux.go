@@ -23,7 +23,7 @@ func memoryDir() string {
 	if err := syscall.Statfs(shm, &st); err != nil || st.Type != tmpfsMagic {
 		return ""
 	}
-	if st.Bavail*uint64(st.Bsize) < memoryNeeded { //nolint:gosec // a block size is positive
+	if st.Bavail*uint64(st.Bsize) < memoryNeeded {
 		return ""
 	}
 	if limit, ok := cgroupLimit(); ok && limit < 2*memoryNeeded {

@@ -10,19 +10,19 @@
 //
 // # The server
 //
-// The first test that asks starts one server for the test binary (pkg/pgserver: local binaries, else downloaded ones)
-// with its data in memory where Linux has room in /dev/shm, else below the temporary directory; RECOURSE_TEST_DIR names
-// another place. Its settings are as durable as pg.CheckDurable demands. Main stops it, removes the data and then looks for leaked goroutines. A
-// binary that is killed takes its server along (see pgserver), and the next one removes what it left.
+// The first test that asks starts one server for the test binary (pkg/pgserver: local binaries, else downloaded ones).
+// Its settings are as durable as pg.CheckDurable demands; its data are in memory where Linux has room in /dev/shm, else
+// below the temporary directory. Main stops it, removes the data and then looks for leaked goroutines. A binary that is
+// killed takes its server along (see pgserver), and the next one removes what it left.
 //
-// With RECOURSE_TEST_DATABASE_URL set, that server is used instead. Its user must be allowed to create databases. It may
-// serve several test binaries at once.
-//
-// RECOURSE_TEST_PG=newest starts the newest release that embedded-postgres offers in place of the local one.
+//	RECOURSE_TEST_DATABASE_URL  use this server instead; its user must be allowed to create databases, and it may
+//	                            serve several test binaries at once
+//	RECOURSE_TEST_DIR           where the data go
+//	RECOURSE_TEST_PG            "newest" starts the newest release that embedded-postgres offers, not a local one
 //
 // # The databases
 //
 // Applying migrations takes longer than a test, so it is done once per set of migration files: into a template database
-// named by the hash of the files, under an advisory lock, as several binaries may share the server. A test's database is
-// a copy of it, dropped when the test ends.
+// named by the hash of the files, under an advisory lock, as several binaries may share the server. A test's database
+// is a copy of it, dropped when the test ends.
 package pgtest

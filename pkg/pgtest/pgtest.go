@@ -43,42 +43,42 @@ func Main(m *testing.M, opts ...goleak.Option) {
 	os.Exit(code)
 }
 
-// DB is a pool on a fresh database with the migrations applied. nil migrations give an empty database. Pool and database
-// are gone when the test ends.
-func DB(t testing.TB, migrations fs.FS) *pgxpool.Pool {
-	t.Helper()
-	return Pool(t, URL(t, migrations))
+// DB is a pool on a fresh database with the migrations applied. nil migrations give an empty database. Pool and
+// database are gone when the test ends.
+func DB(tb testing.TB, migrations fs.FS) *pgxpool.Pool {
+	tb.Helper()
+	return Pool(tb, URL(tb, migrations))
 }
 
 // Pool opens a pool on a URL of this package and closes it when the test ends.
-func Pool(t testing.TB, url string) *pgxpool.Pool {
-	t.Helper()
-	pool, err := pg.Open(t.Context(), pg.Config{URL: url, AppName: "pgtest", MaxConns: poolConns})
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
+func Pool(tb testing.TB, url string) *pgxpool.Pool {
+	tb.Helper()
+	pool, err := pg.Open(tb.Context(), pg.Config{URL: url, AppName: "pgtest", MaxConns: poolConns})
+	require.NoError(tb, err)
+	tb.Cleanup(pool.Close)
 	return pool
 }
 
 // URL is DB for a test whose subject opens its own pool. The database is dropped when the test ends, with whatever is
 // still connected to it.
-func URL(t testing.TB, migrations fs.FS) string {
-	t.Helper()
-	ctx := t.Context()
+func URL(tb testing.TB, migrations fs.FS) string {
+	tb.Helper()
+	ctx := tb.Context()
 	s, err := start(ctx)
-	require.NoError(t, err, "starting PostgreSQL for the tests")
+	require.NoError(tb, err, "starting PostgreSQL for the tests")
 	template := "template0"
 	if migrations != nil {
 		template, err = s.template(ctx, migrations)
-		require.NoError(t, err, "building the template database")
+		require.NoError(tb, err, "building the template database")
 	}
 	name := databaseName(time.Now())
 	_, err = s.admin.Exec(ctx, "CREATE DATABASE "+quote(name)+" TEMPLATE "+quote(template))
-	require.NoError(t, err)
-	t.Cleanup(func() {
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout) // t's own has ended
 		defer cancel()
 		_, err := s.admin.Exec(ctx, "DROP DATABASE "+quote(name)+" WITH (FORCE)")
-		require.NoError(t, err)
+		require.NoError(tb, err)
 	})
 	return s.server.URL(name)
 }

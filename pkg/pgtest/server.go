@@ -56,7 +56,7 @@ func newInstance(ctx context.Context) (_ *instance, err error) {
 	inst := &instance{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, inst.close())
+			err = errors.Join(err, inst.close(ctx))
 		}
 	}()
 	o := pgserver.Options{
@@ -96,13 +96,13 @@ func stop() error {
 	if current.inst == nil {
 		return nil
 	}
-	err := current.inst.close()
+	err := current.inst.close(context.Background())
 	current.inst = nil
 	return err
 }
 
-func (i *instance) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+func (i *instance) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	if i.admin != nil {
 		i.admin.Close()
@@ -146,6 +146,10 @@ func sweep() {
 	for _, parent := range parents() {
 		dirs, _ := filepath.Glob(filepath.Join(parent, dirPrefix+"*")) // the pattern is a good one
 		for _, dir := range dirs {
+			// A young one may be between making its lock file and locking it.
+			if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < time.Minute {
+				continue
+			}
 			_ = pgserver.RemoveAbandoned(dir) // in use, or another user's: not ours to remove
 		}
 	}

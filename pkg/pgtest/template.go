@@ -67,7 +67,7 @@ const (
 // build works in a database of another name and renames it when it is whole, so that a name seen is a template to copy,
 // even after a binary was killed in here.
 func (i *instance) build(ctx context.Context, name string, sum [sha256.Size]byte, migrations fs.FS) (err error) {
-	key := int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // any 64 bits will do
+	key := int64(binary.BigEndian.Uint64(sum[:8]))
 	conn, err := i.admin.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("taking a connection: %w", err)
