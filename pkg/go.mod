@@ -71,4 +71,7 @@ require (
 	golang.org/x/text v0.43.0
 	google.golang.org/protobuf v1.36.12
 	pgregory.net/rapid v1.3.0
+	recourse.dev/schemas v0.0.0-00010101000000-000000000000
 )
+
+replace recourse.dev/schemas => ../schemas

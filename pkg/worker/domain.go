@@ -40,6 +40,10 @@ func (w *Worker) decide(
 		if replies[i], err = w.apply(row, c, phase, outcomes[i], now); err != nil {
 			return nil, nil, err
 		}
+		if row.fresh && row.State == StateRefused {
+			// Nobody will run or undo it again, and what it holds may be why it was refused: a card number, say.
+			row.command = []byte{}
+		}
 		if row.State != StateAbsent {
 			rows[c.key()] = row
 		}

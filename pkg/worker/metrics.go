@@ -1,6 +1,10 @@
 package worker
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics are labelled with the participant, because several may run in one process.
 type metrics struct {
@@ -36,34 +40,49 @@ func newMetrics(participant string, registerer prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.CounterOpts { return prometheus.CounterOpts(opts(name, help)) }
 	gauge := func(name, help string) prometheus.GaugeOpts { return prometheus.GaugeOpts(opts(name, help)) }
 	seconds := prometheus.ExponentialBuckets(0.001, 2, 15)
-	m := &metrics{
-		commands: prometheus.NewCounterVec(counter("commands_total",
-			"Commands by type and by what was decided about them."), []string{"type", "verdict"}),
-		outcomes: prometheus.NewCounterVec(counter("settled_total",
-			"Outside calls settled, by type of command and by outcome."), []string{"type", "outcome"}),
-		parked: prometheus.NewCounterVec(counter("parked_total",
-			"Records that could not be applied and were parked as dead letters."), []string{"reason"}),
-		batchRecords: prometheus.NewHistogram(histogram("batch_records",
-			"Records of one transaction.", []float64{1, 2, 5, 10, 20, 50, 100, 200, 500})),
-		batchSeconds: prometheus.NewHistogram(histogram("batch_seconds",
-			"Time to process one poll, without producing its replies.", seconds)),
-		callSeconds: prometheus.NewHistogramVec(histogram("call_seconds",
-			"Outside calls, by type of command and by whether an answer came.", seconds), []string{"type", "result"}),
-		callsInFlight: prometheus.NewGauge(gauge("calls_in_flight", "Outside calls on their way.")),
-		inDoubt:       prometheus.NewGauge(gauge("in_doubt_rows", "Effects whose outcome is unknown.")),
-		inDoubtOldest: prometheus.NewGauge(gauge("in_doubt_oldest_seconds",
-			"Age of the oldest effect whose outcome is unknown.")),
-		probes: prometheus.NewCounter(counter("probes_total", "Questions asked again about effects in doubt.")),
-		postponed: prometheus.NewCounter(counter("settle_failures_total",
-			"Answers that could not be written down through a fault of the handler.")),
-		unresolvable: prometheus.NewCounter(counter("unresolvable_total",
-			"Due questions that this build cannot ask.")),
-		lostRaces: prometheus.NewCounter(counter("lost_races_total",
-			"Batches that ran again because another owner of the partition was faster.")),
+	return &metrics{
+		commands: registerMetric(registerer, prometheus.NewCounterVec(counter("commands_total",
+			"Commands by type and by what was decided about them."), []string{"type", "verdict"})),
+		outcomes: registerMetric(registerer, prometheus.NewCounterVec(counter("settled_total",
+			"Outside calls settled, by type of command and by outcome."), []string{"type", "outcome"})),
+		parked: registerMetric(registerer, prometheus.NewCounterVec(counter("parked_total",
+			"Records that could not be applied and were parked as dead letters."), []string{"reason"})),
+		batchRecords: registerMetric(registerer, prometheus.NewHistogram(histogram("batch_records",
+			"Records of one poll.", []float64{1, 2, 5, 10, 20, 50, 100, 200, 500}))),
+		batchSeconds: registerMetric(registerer, prometheus.NewHistogram(histogram("batch_seconds",
+			"Time to process one poll, without producing its replies.", seconds))),
+		callSeconds: registerMetric(registerer, prometheus.NewHistogramVec(histogram("call_seconds",
+			"Outside calls, by type of command and by whether an answer came.", seconds), []string{"type", "result"})),
+		callsInFlight: registerMetric(registerer, prometheus.NewGauge(gauge("calls_in_flight",
+			"Outside calls on their way."))),
+		inDoubt: registerMetric(registerer, prometheus.NewGauge(gauge("in_doubt_rows",
+			"Effects whose outcome is unknown, those whose first call is on its way included."))),
+		inDoubtOldest: registerMetric(registerer, prometheus.NewGauge(gauge("in_doubt_oldest_seconds",
+			"Age of the oldest effect whose outcome is unknown."))),
+		probes: registerMetric(registerer, prometheus.NewCounter(counter("probes_total",
+			"Questions asked again about effects in doubt."))),
+		postponed: registerMetric(registerer, prometheus.NewCounter(counter("settle_failures_total",
+			"Answers that could not be written down through a fault of the handler."))),
+		unresolvable: registerMetric(registerer, prometheus.NewCounter(counter("unresolvable_total",
+			"Due questions that this build cannot ask."))),
+		lostRaces: registerMetric(registerer, prometheus.NewCounter(counter("lost_races_total",
+			"Batches that ran again because another owner of the partition was faster."))),
 	}
-	if registerer != nil {
-		registerer.MustRegister(m.commands, m.outcomes, m.parked, m.batchRecords, m.batchSeconds, m.callSeconds,
-			m.callsInFlight, m.inDoubt, m.inDoubtOldest, m.probes, m.postponed, m.unresolvable, m.lostRaces)
+}
+
+// registerMetric takes a collector that is there already: a worker that starts again in one process goes on counting.
+func registerMetric[C prometheus.Collector](registerer prometheus.Registerer, collector C) C {
+	if registerer == nil {
+		return collector
 	}
-	return m
+	err := registerer.Register(collector)
+	if err == nil {
+		return collector
+	}
+	if there, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if existing, ok := there.ExistingCollector.(C); ok {
+			return existing
+		}
+	}
+	panic("worker: registering a metric: " + err.Error())
 }

@@ -1,0 +1,268 @@
+package worker_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
+
+	"recourse.dev/pkg/deadletter"
+	"recourse.dev/pkg/worker"
+	"recourse.dev/pkg/worker/workertest"
+	inventoryv1 "recourse.dev/schemas/gen/recourse/inventory/v1"
+	paymentv1 "recourse.dev/schemas/gen/recourse/payment/v1"
+)
+
+func TestProcess_reply_names_command_and_build(t *testing.T) {
+	t.Parallel()
+	kit := newShelf(t)
+	do := reserve(skuPlain, 3)
+	record := kit.Records(t, do)[0]
+	replies, err := kit.Worker.Process(t.Context(), []*kgo.Record{record})
+	require.NoError(t, err)
+	require.Len(t, replies, 1)
+	require.Equal(t, "recourse.participant.replies.v1", replies[0].Topic)
+	require.Equal(t, do.GetMeta().GetOrderId(), string(replies[0].Key))
+	require.Equal(t, header(record, "ce_id"), header(replies[0], "ce_causationid"))
+	require.Equal(t, do.GetMeta().GetSagaId(), header(replies[0], "ce_correlationid"))
+	require.Equal(t, "participant/participant", header(replies[0], "ce_source"))
+
+	reply := kit.Do(t, workertest.Again(t, do))
+	require.Equal(t, do.GetMeta().GetStep(), reply.GetStep())
+	require.Equal(t, do.GetMeta().GetGeneration(), reply.GetGeneration())
+	require.Equal(t, "participant/test", reply.GetWorker())
+	require.EqualValues(t, 3, reply.GetDone().GetEffects()[0].GetAmount())
+}
+
+func TestProcess_retry_stores_no_row(t *testing.T) {
+	t.Parallel()
+	kit := newShelf(t)
+	do := reserve(skuLater, 1)
+	reply := kit.Do(t, do)
+	require.Equal(t, "not now", reply.GetRetry().GetReason())
+	require.Zero(t, reply.GetEffectSeq())
+	require.Equal(t, worker.StateAbsent, kit.State(t, do))
+}
+
+func TestProcess_generations_are_different_effects(t *testing.T) {
+	t.Parallel()
+	kit := newShelf(t)
+	do := reserve(skuPlain, 1)
+	require.NotNil(t, kit.Undo(t, release(do)).GetUndone())
+	next := proto.CloneOf(do)
+	next.GetMeta().Generation++
+	require.NotNil(t, kit.Do(t, do).GetFenced())
+	require.NotNil(t, kit.Do(t, next).GetDone())
+}
+
+func TestProcess_refused_undo_leaves_the_effect(t *testing.T) {
+	t.Parallel()
+	kit := newShelf(t)
+	do := reserve(skuStuck, 1)
+	done := kit.Do(t, do)
+	reply := kit.Undo(t, release(do))
+	require.Equal(t, "nailed_down", reply.GetRefused().GetCode())
+	require.Equal(t, worker.OpUndo, reply.GetOperation())
+	require.Equal(t, done.GetEffectSeq(), reply.GetEffectSeq(), "no new fact")
+	require.Equal(t, worker.StateDone, kit.State(t, do))
+	require.NotNil(t, kit.Do(t, workertest.Again(t, do)).GetDone())
+}
+
+// One bad command in a poll costs the others nothing.
+func TestProcess_culprit_is_parked_alone(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name     string
+		sku      string
+		quantity int64
+		reason   deadletter.Reason
+		says     string
+	}{
+		{"panic", skuPanic, 1, deadletter.HandlerPanic, "the shelf fell down"},
+		{"missing outcome", skuShort, 1, deadletter.HandlerPanic, "0 outcomes for 1 commands"},
+		{"outcome of another operation", skuUnkind, 1, deadletter.HandlerPanic, `"undone" is not allowed while doing`},
+		{"constraint", skuPlain, 0, deadletter.HandlerRefused, "hold_quantity_check"},
+		{"swallowed error", skuSwallow, 1, deadletter.HandlerRefused, "25P02"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			kit := newShelf(t)
+			culprit := reserve(tc.sku, tc.quantity)
+			var commands []worker.Input
+			for range 9 {
+				commands = append(commands, reserve(skuPlain, 1))
+			}
+			replies := kit.Send(t, slices.Insert(commands, 4, worker.Input(culprit))...)
+			require.Len(t, replies, 9, "all others are answered")
+			require.Equal(t, 9, holds(t, kit.Pool))
+			require.Equal(t, worker.StateAbsent, kit.State(t, culprit))
+
+			letter := mustLetter(t, kit.Pool)
+			require.Equal(t, tc.reason, letter.Reason)
+			require.Contains(t, letter.Error, tc.says)
+			value, err := proto.Marshal(culprit)
+			require.NoError(t, err)
+			require.Equal(t, value, letter.Value)
+		})
+	}
+}
+
+func TestProcess_unreadable_records_are_parked(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		break_ func(*kgo.Record)
+		reason deadletter.Reason
+		says   string
+	}{
+		{"no headers", func(r *kgo.Record) { r.Headers = nil }, deadletter.Undecodable, "ce_"},
+		{"broken bytes", func(r *kgo.Record) { r.Value = []byte{0xff, 0xff} }, deadletter.Undecodable, "value"},
+		{
+			"unknown type", func(r *kgo.Record) { setHeader(r, "ce_type", "recourse.inventory.v9.Levitate") },
+			deadletter.UnknownType, "deploy a build that does",
+		},
+		{
+			"type of another participant",
+			func(r *kgo.Record) { setHeader(r, "ce_type", "recourse.payment.v1.CapturePayment") },
+			deadletter.UnknownType, "participant participant handles no recourse.payment.v1.CapturePayment",
+		},
+		{"no meta", func(r *kgo.Record) { r.Value = nil }, deadletter.Undecodable, "meta is missing"},
+		{"no saga", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.SagaId = "7" }),
+			deadletter.Undecodable, `meta.saga_id "7" is no UUID`},
+		{"no order", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.OrderId = "" }),
+			deadletter.Undecodable, `meta.order_id "" is no UUID`},
+		{"no step", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Step = "" }),
+			deadletter.Undecodable, "meta.step has 0 bytes"},
+		{"step with a zero byte", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Step = "a\x00" }),
+			deadletter.Undecodable, "cannot be printed"},
+		{"wrong operation", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Operation = worker.OpUndo }),
+			deadletter.Undecodable, "meta.operation is OPERATION_UNDO"},
+		{"generation too high", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Generation = 1 << 31 }),
+			deadletter.Undecodable, "meta.generation"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			kit := newShelf(t)
+			records := kit.Records(t, reserve(skuPlain, 1), reserve(skuPlain, 1), reserve(skuPlain, 1))
+			tc.break_(records[1])
+			require.Len(t, kit.SendRecords(t, records...), 2)
+			require.Len(t, kit.SendRecords(t, records...), 2, "the same poll again, after a crash")
+			letter := mustLetter(t, kit.Pool)
+			require.Equal(t, tc.reason, letter.Reason)
+			require.Contains(t, letter.Error, tc.says)
+			require.Equal(t, records[1].Offset, letter.Offset)
+		})
+	}
+}
+
+// An undo may only take back what its own kind of do has made.
+func TestProcess_undo_of_another_kind_is_parked(t *testing.T) {
+	t.Parallel()
+	g := newGateway()
+	pool := mustDB(t, shelfDDL+";\n"+tillDDL)
+	kit := workertest.New(t, pool, func(w *worker.Worker) {
+		registerShelf(w)
+		registerTill(g)(w)
+	})
+	do := reserve(skuPlain, 1)
+	require.NotNil(t, kit.Do(t, do).GetDone())
+	foreign := &paymentv1.VoidAuthorization{Meta: workertest.UndoMeta(do.GetMeta())}
+	require.Empty(t, kit.Send(t, foreign))
+	require.Contains(t, mustLetter(t, pool).Error, "belongs to recourse.inventory.v1.ReserveStock")
+	require.Equal(t, 1, holds(t, pool))
+}
+
+// Two processes that both believe to own the partition apply the same records at the same time.
+func TestProcess_two_owners_make_one_effect(t *testing.T) {
+	t.Parallel()
+	first := newShelf(t)
+	second := workertest.New(t, first.Pool, registerShelf)
+	for range 10 {
+		var commands []worker.Input
+		for range 20 {
+			commands = append(commands, reserve(skuPlain, 1))
+		}
+		records := first.Records(t, commands...)
+		before := holds(t, first.Pool)
+		var owners sync.WaitGroup
+		for _, w := range []*worker.Worker{first.Worker, second.Worker} {
+			owners.Go(func() {
+				replies, err := w.Process(t.Context(), records)
+				if err != nil || len(replies) != len(records) {
+					t.Errorf("%d replies, error %v", len(replies), err)
+				}
+			})
+		}
+		owners.Wait()
+		require.Equal(t, before+20, holds(t, first.Pool))
+	}
+	require.Zero(t, mustCount(t, first.Pool, `SELECT count(*) FROM dead_letter`))
+}
+
+// A database that is not there is nobody's fault.
+func TestProcess_database_trouble_parks_nothing(t *testing.T) {
+	t.Parallel()
+	kit := newShelf(t)
+	records := kit.Records(t, reserve(skuPlain, 1))
+
+	_, err := kit.Pool.Exec(t.Context(), `ALTER TABLE hold RENAME TO gone`)
+	require.NoError(t, err)
+	_, err = kit.Worker.Process(t.Context(), records)
+	require.ErrorContains(t, err, "42P01", "a schema that is not the build's")
+	_, err = kit.Pool.Exec(t.Context(), `ALTER TABLE gone RENAME TO hold`)
+	require.NoError(t, err)
+
+	ended, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	_, err = kit.Worker.Process(ended, records)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	require.Len(t, kit.SendRecords(t, records...), 1, "the same records, when all is well again")
+	require.Zero(t, mustCount(t, kit.Pool, `SELECT count(*) FROM dead_letter`))
+}
+
+func mustLetter(t *testing.T, pool *pgxpool.Pool) deadletter.Letter {
+	t.Helper()
+	letters, _, err := deadletter.List(t.Context(), pool, [16]byte{}, 10)
+	require.NoError(t, err)
+	require.Len(t, letters, 1)
+	return letters[0]
+}
+
+func header(r *kgo.Record, key string) string {
+	for _, h := range r.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+func setHeader(r *kgo.Record, key, value string) {
+	for i := range r.Headers {
+		if r.Headers[i].Key == key {
+			r.Headers[i].Value = []byte(value)
+		}
+	}
+}
+
+func withMeta(change func(*inventoryv1.ReserveStock)) func(*kgo.Record) {
+	return func(r *kgo.Record) {
+		command := &inventoryv1.ReserveStock{}
+		if err := proto.Unmarshal(r.Value, command); err != nil {
+			panic(err)
+		}
+		change(command)
+		value, err := proto.Marshal(command)
+		if err != nil {
+			panic(err)
+		}
+		r.Value = value
+	}
+}
