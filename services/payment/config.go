@@ -1,0 +1,87 @@
+package payment
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/service"
+)
+
+// Config is all that the service is told, from the environment or from code.
+type Config struct {
+	service.Settings
+	Kafka kafka.Config
+
+	DatabaseURL service.Secret `env:"DATABASE_URL,required"`
+	// DatabaseConns bounds the pool.
+	DatabaseConns int32 `env:"DATABASE_CONNS" envDefault:"10"`
+
+	// GatewayURL is the base of the payment provider's API; the simulator's by default.
+	GatewayURL    string         `env:"GATEWAY_URL" envDefault:"http://127.0.0.1:8090"`
+	GatewayAPIKey service.Secret `env:"GATEWAY_API_KEY"`
+	// GatewayTimeout ends one request to the provider with an unknown outcome.
+	GatewayTimeout time.Duration `env:"GATEWAY_TIMEOUT" envDefault:"5s"`
+	// GatewayVisibility is how long the provider may take to show the effect of a request; until then nothing is sent
+	// again.
+	GatewayVisibility time.Duration `env:"GATEWAY_VISIBILITY" envDefault:"2s"`
+	// GatewayKeyLife is how long the provider remembers idempotency keys, less a margin; after that nothing is sent
+	// again.
+	GatewayKeyLife time.Duration `env:"GATEWAY_KEY_LIFE" envDefault:"23h"`
+
+	// MaxBatch is the largest number of commands of one transaction.
+	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
+	// MaxCalls is the largest number of conversations with the provider at a time.
+	MaxCalls int `env:"MAX_CALLS" envDefault:"64"`
+	// ProbeDelays are the waits before the provider is asked again about a missing answer; the last one goes on.
+	ProbeDelays []time.Duration `env:"PROBE_DELAYS" envDefault:"1s,5s,15s,1m,5m,15m,1h"`
+	// ProbeEvery is how often the service looks for questions that are due.
+	ProbeEvery time.Duration `env:"PROBE_EVERY" envDefault:"1s"`
+}
+
+// Validate names every setting that is wrong.
+func (c Config) Validate() error {
+	var errs []error
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"GATEWAY_TIMEOUT", c.GatewayTimeout},
+		{"GATEWAY_VISIBILITY", c.GatewayVisibility},
+		{"GATEWAY_KEY_LIFE", c.GatewayKeyLife},
+		{"PROBE_EVERY", c.ProbeEvery},
+	} {
+		if d.value <= 0 {
+			errs = append(errs, fmt.Errorf("%s=%s must be more than 0", d.name, d.value))
+		}
+	}
+	if c.GatewayKeyLife <= c.GatewayVisibility {
+		errs = append(errs, fmt.Errorf("GATEWAY_KEY_LIFE=%s must be more than GATEWAY_VISIBILITY=%s, or nothing could ever be sent again",
+			c.GatewayKeyLife, c.GatewayVisibility))
+	}
+	if c.MaxCalls < 1 {
+		errs = append(errs, fmt.Errorf("MAX_CALLS=%d must be at least 1", c.MaxCalls))
+	}
+	if len(c.ProbeDelays) == 0 {
+		errs = append(errs, errors.New("PROBE_DELAYS is empty; give at least one duration"))
+	}
+	for _, d := range c.ProbeDelays {
+		if d <= 0 {
+			errs = append(errs, fmt.Errorf("PROBE_DELAYS holds %s; each must be more than 0", d))
+		}
+	}
+	if c.DatabaseURL == "" {
+		errs = append(errs, errors.New("DATABASE_URL is required"))
+	}
+	if err := c.Kafka.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// requestsOfCall is how many requests a conversation with the provider may take: look, create, confirm, give up.
+const requestsOfCall = 4
+
+// callTimeout bounds a whole conversation.
+func (c Config) callTimeout() time.Duration { return requestsOfCall * c.GatewayTimeout }
