@@ -1,0 +1,58 @@
+package inventory
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+
+	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/service"
+)
+
+// participant names the service in topics, consumer group, metrics and migrations.
+const participant = "inventory"
+
+// Config is everything that can be set. Zero values made in code get the defaults of the tags.
+type Config struct {
+	service.Settings
+	DatabaseURL service.Secret `env:"DATABASE_URL,required"`
+	// DatabaseMaxConns bounds the pool; the worker uses one connection, the sweeper one, the API the rest.
+	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"10"`
+	Kafka            kafka.Config
+	// MaxBatch is the largest number of commands of one transaction.
+	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
+	// SweepEvery is how often expired holds are looked for.
+	SweepEvery time.Duration `env:"SWEEP_EVERY" envDefault:"1s"`
+}
+
+func (c Config) withDefaults() Config {
+	c.DatabaseMaxConns = cmp.Or(c.DatabaseMaxConns, 10)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 200)
+	c.SweepEvery = cmp.Or(c.SweepEvery, time.Second)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
+	c.HTTPAddr = cmp.Or(c.HTTPAddr, "127.0.0.1:0")
+	return c
+}
+
+// Validate checks what the tags cannot say; the message names the setting.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	if c.DatabaseURL == "" {
+		errs = append(errs, errors.New("DATABASE_URL is required: postgres://user:password@host:5432/inventory"))
+	}
+	if c.DatabaseMaxConns < 3 {
+		errs = append(errs, fmt.Errorf("DATABASE_MAX_CONNS=%d: want 3 or more", c.DatabaseMaxConns))
+	}
+	if c.MaxBatch < 1 || c.MaxBatch > 5000 {
+		errs = append(errs, fmt.Errorf("MAX_BATCH=%d: want 1 to 5000", c.MaxBatch))
+	}
+	if c.SweepEvery < 10*time.Millisecond {
+		errs = append(errs, fmt.Errorf("SWEEP_EVERY=%s: want 10ms or more", c.SweepEvery))
+	}
+	if err := c.Kafka.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
