@@ -140,7 +140,7 @@ type Notification struct {
 	OrderID        openapi_types.UUID `json:"order_id"`
 	SagaID         openapi_types.UUID `json:"saga_id"`
 
-	// State queued: it will be tried, or tried again. in_doubt: the mail server took the mail and its answer was lost; one more
+	// State queued: it will be tried, or tried again. in_doubt: the mail was handed over and the answer was lost; one more
 	// try under the same Message-ID follows. sent: the mail server took it. suppressed: the order was no longer
 	// confirmed when it was due. bounced: the mail server refused it for good. undeliverable: it could not be handed
 	// over for too long. unknown: two answers were lost, so it may have arrived.
@@ -158,7 +158,7 @@ type NotificationPage struct {
 	Notifications []NotificationSummary `json:"notifications"`
 }
 
-// NotificationState queued: it will be tried, or tried again. in_doubt: the mail server took the mail and its answer was lost; one more
+// NotificationState queued: it will be tried, or tried again. in_doubt: the mail was handed over and the answer was lost; one more
 // try under the same Message-ID follows. sent: the mail server took it. suppressed: the order was no longer
 // confirmed when it was due. bounced: the mail server refused it for good. undeliverable: it could not be handed
 // over for too long. unknown: two answers were lost, so it may have arrived.
@@ -176,7 +176,7 @@ type NotificationSummary struct {
 	NotificationID openapi_types.UUID `json:"notification_id"`
 	OrderID        openapi_types.UUID `json:"order_id"`
 
-	// State queued: it will be tried, or tried again. in_doubt: the mail server took the mail and its answer was lost; one more
+	// State queued: it will be tried, or tried again. in_doubt: the mail was handed over and the answer was lost; one more
 	// try under the same Message-ID follows. sent: the mail server took it. suppressed: the order was no longer
 	// confirmed when it was due. bounced: the mail server refused it for good. undeliverable: it could not be handed
 	// over for too long. unknown: two answers were lost, so it may have arrived.
@@ -1515,38 +1515,38 @@ func (sh *strictHandler) GetTotals(ctx echo.Context) error {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"zFnfj9u4Ef5XCLbAPVRr7+7lelfnKbhD2wC5S3AJ0IdsYNDi2GZWIpXhaL3Gwv97MaQsSzK9ltEk6NvK",
-	"/DHDmY/ffJx9krkrK2fBkpezJ1kpVCUQYPj6tUbvkP/S4HM0FRln5Ux+WIOw8EjzPEwQbiloDaJSKxAL",
+	"zFnfj9u4Ef5XCLbAPVRr7+7lelfnKbhD2wC5S3AJ0IdsYNDi2GZWIpXhaL3Gwv97MaQsSzK9ltEk6Ntq",
+	"+WOGMx+/+Th+krkrK2fBkpezJ1kpVCUQYPj6tUbvkP/S4HM0FRln5Ux+WIOw8EjzPEwQbiloDaJSKxAL",
 	"WDqEl8JV6ksNE5lJw0u+1IBbmUmrSpAzGRfKTPp8DaViE6V6fAN2RWs5u72+zmRp7P77JpO0rXidJzR2",
 	"JXe7TL4xpaFj3/7tNqJUdivICQSq0QpFonSeTvlShI26rmhYqrogOfuJ/VCPpqzLg1fx6+CTsQQrQLlj",
 	"rxB85ayHEL936BYFlPxn7iyBDf6qqipMrtjfaRVn/O2zZ+efOj78FWEpZ/Iv00OCpnHUT/f7Bov94/9n",
-	"rUhslBcbdHYllNViwz+RE9oJtXA1CUOTEMFmO7b2igjKKrhXoasAycQjqDgwt46/lg5LRfHMP97K4xCw",
-	"O6RMwZMHKcskWA16rqi3k1YEV2RKkNnxCldT7jhJz8ej8f5tM5uPBpYusuRLqua50zDqmCHRX2qDoOXs",
-	"YzdIB9Of2mVu8RlyYisDR4/Aq/IcKgI9C/epVKYQHvABUJBz95w4gbCsPc8wJLwyWlg3EdbRnO121jEG",
-	"rCOxVhx14R4AJ6K299ZtbFi8Uf7OdkYDVni5sn4DGDYo+NrcWcm5Y9B/bD2UHIHgCV+kxrzMZGOhc/pD",
-	"jH8Dpd8AEWAKZ+NzBYiRlY5GjO7tUtdGpza4h21yuVsuPdAQAX9/kQR6pZBMzNuoi4Ggmkvez/l7UosC",
-	"BGMvE0uHAh5VWRUgaqshdzqMOgyJLADnlbImn6SOhaDRPIC9CPjkKpMnojGAeAxkmNs9ehuz9nz79GTy",
-	"xB04oOCdWsExEjQoPS/ChPBtCEp/jgE60Nq1NhWi2vJ3p1Ydx//VgqErnA3gL5SnUMgSER6EpOdo6qR/",
-	"ODLLhukTiNcawfskEBtCGX/+PX8nDp8jKLqQdzXkRl+8RtcVzJu71Y+xQw04YxcLRTBzeV4jgs3hJQcd",
-	"QRgvnAUmrDZirCpA5etJ2tjJKrOmMj1QuFwVkBwqwXu1gnnkj2Ox83scv3r9m1iD0hAkDzwAbgXhNulh",
-	"FBcJW90zzkcSVojf2MlerdTouaTobHnt4vh9WMAr64jz1BH3iX52cP4A6MfTJ8EjnaepYXA7oTsEppfv",
-	"HnD3AekcIeFwC6WsvcSHeDSeNjjsXOXeTTxHF2lq/Eo81sfgeJLp4aAuS4XbY8J5JiHnWfL9Ho79o32p",
-	"oW4kz8YUhViAIDSgM66L4S+hVsrYiTB2rl29oBMCqv2RtY4hP9Q6LwMLlQ7hzhJuQwnGsMqrskcDS1cU",
-	"buMnYiC7hnLN11XFCNlrugDHRpyJwtkV4J3NnV0aLIG1OthGnAldw0QsXG3zlCBs1BdPZtGwck5Pgr+F",
-	"eQBk0RDilbu60EEILqDRgnc2yD1eRS460VGGtHFNVLzYMDVzXDLhHe9Wqq1YqwcQCllp6L42jGkKr6yY",
-	"hUYNh9uxD4PMZHOmoBY7/p5Rjyn0XVRUv18h3Nem40LSyeAPPl7SjUPNt9ZQ8qo+U7W+fSX53tXhIjY/",
-	"ZupnafkM+3be6v20/fnPX8U/Xvz0s2je6iLm13O2+uDbPx8vUStBLPcp+H/ftHJcOPF8gPcTs2gmFZeh",
-	"nDTWk7J52icEwu1cLfvGO1Wck1b79BgZOgH0+EMXsGiuEJYQNORZoR5G9/u3Pjxz5g+OVJHIxZ64xj0Q",
-	"WxYcN71hz3GTfdNLGjP1QL3jFvRJeeyaSNxjZg+y8y2qxj6Vu5CGpUvcalDaN62x9eDhsXF4DyjWrtB+",
-	"FijbC3Iirz25kusiq4dW/YfWWvSHtyon4vewQiEI5e9Bh0q72HKZL0tltefHg7JRCvzgBcvSTFjeMDZi",
-	"aG28ePXudayuhcnB+pAIo8Gyn3y75KtK5Wu4up1cH1qZnd8OF0r+Cbmr0fdPKTPZCnB5M7mOS1wFVlVG",
-	"zuSPk5uwc6VoHcA/fbiZ8pP3qvM2X8VuCd+RsOlrLWfyjfF0eI/72C9ou8of09XkMGUaG7u77OzEpj29",
-	"+zRou95eXz/Tcr2s1TroViQ6rm9t0/l2S8HxEU18JpGkm05y2krrdqely7Bv1E3IHGoviHHak3LhRKyA",
-	"76FiVUxrBp9hoBFEhMaXKsef1Iojf8iTl5/YEKf06ClwMqd/9GYeZXUYlWJ7dLN8/E8BP/YZ+6ca8t0i",
-	"3ybpjFhhuCQ86Fs3NloP0uGU9b2uGIePhPoZgdz/K4gfvTvPgLwX06+BcgZXf1emww14EkuDnjoIHjwn",
-	"kyCePg104+4krP8FPVQfgzoAhCnwgI9jUXqoZoQ1XALa75XWVEo/DC7n18jk22EPLxBTqLLh3xXbZ2qn",
-	"GZFnaoXZqXQ20u0bxrWxcCKi0cOvEcv2H5l9DmNZYWzojIr2CZTk9yAT+aUZoVxjIWdyTVTNptOb25+5",
-	"5E9uZr9c//Ii8EuzyVMK5z5w1Z6eD1Z2n3b/DQAA//8=",
+	"rUhslBcbdHYllNViw/8iJ7QTauFqEoYmIYLNdmztFRGUVXCvQlcBkolHUHFgbh1/LR2WiuKZf7yVxyFg",
+	"d0iZgicPUpZJsBr0XFFvJ60IrsiUILPjFa6m3HGSno9H4/3bZjYfDSxdZMmXVM1zp2HUMUOiv9QGQcvZ",
+	"x26QDqY/tcvc4jPkxFYGjh6BV+U5VAR6Fu5TqUwhPOADoCDn7jlxAmFZe55hSHhltLBuIqyjOdvtrGMM",
+	"WEdirTjqwj0ATkRt763b2LB4o/yd7YwGrPByZf0GMGxQ8LW5s5Jzx6D/2HooOQLBE75IjXmZycZC5/SH",
+	"GP8GSr8BIsAUzsbnChAjKx2NGN3bpa6NTm1wD9vkcrdceqAhAv7+Ign0SiGZmLdRFwNBNZe8n/P3pBYF",
+	"CMZeJpYOBTyqsipA1FZD7nQYdRgSWQDOK2VNPkkdC0GjeQB7EfDJVSZPRGMA8RjIMLd79DZm7fn26cnk",
+	"iTtwQME7tYJjJGhQel6ECeHbEJT+HAN0oLVrbSpEteXvTq06jv+rBUNXOBvAXyhPoZAlIjwISc/R1En/",
+	"cGSWDdMnEK81gvdJIDaEMv78e/5OHD5HUHQh72rIjb54ja4rmDd3qx9jhxpwxi4WimDm8rxGBJvDSw46",
+	"gjBeOAtMWG3EWFWAyteTtLGTVWZNZXqgcLkqIDlUgvdqBfPIH8di5/c4fvX6N7EGpSFIHngA3ArCbdLD",
+	"KC4StrpnnI8krBC/sZO9WqnRc0nR2fLaxfH7sIBX1hHnqSPuE/3s4PwB0I+nT4JHOk9Tw+B2QncITC/f",
+	"PeDuA9I5QsLhFkpZe4kP8Wg8bXDYucq9m3iOLtLU+JV4rI/B8STTw0Fdlgq3x4TzTELOs+T7PRz7R/tS",
+	"Q91Ino0pCrEAQWhAZ1wXw19CrZSxE2HsXLt6MRRCI2TOy0BApUO4s4TbUH0xTPSq7DHA0hWF2/iJGCiu",
+	"oVLzdVUxOPZyLiCx0WWicHYFeGdzZ5cGS2CZDrbRZULXMBELV9s8pQUb4cWTWS+snNOT4G9hHgBZL4RQ",
+	"5a4udNCAC2gicGdDCHgVuehERxTSxjVR8WLDrMxxyYR3vFuptmKtHkAoZJGh+7IwZig8sGICGiEcLsY+",
+	"DDKTzZmCUOz4e0Y4poB3UT39fjVwX5aOa0gngz/4eD83DjVfWEPJW/pMwfr2ReR7F4aLiPyYpJ9l5DPE",
+	"23mm99P25z9/Ff948dPPonmmi5hfz9nqg2//crxEqASd3Gff/33TynHNxPMB3k/MoplUXIZK0lhPyuZp",
+	"nxAIt3O17BvvFHBOWu3TY2ToBNDjP7qARXOFsIQgH89q9DC637/14Zkzf3CkikQu9sQ17m3YsuC46Q17",
+	"jpvsmzbSmKkH6h23oE/KY9dE4h4ze5Cdb1E19qnchTQsXeJWg9K+6YqtB2+OjcN7QLF2hfazQNlekBN5",
+	"7cmVXBdZPbTCP3TVoj+8VTkRv4cVCkEofw86VNrFlst8WSqrPb8blI1S4AcvWJFmwvKGUZzQ2njx6t3r",
+	"WF0Lk4P1IRFGg2U/+XbJV5XK13B1O7k+dDE7/ztcKPkn5K5G3z+lzGSrveXN5DoucRVYVRk5kz9ObsLO",
+	"laJ1AP/04WbKr92rzrN8FRslfEfCpq+1nMk3xtPhKe5jq6BtKH9MV5PDlGns6e6ysxObzvTu06Djent9",
+	"/Uy39bIu66BRkWi2vrVN09stBcdHNPGZRJJumshpK63bnW4uw75RNyFzqL0gxmlPyoUTsfi9h4oFMa0Z",
+	"fIaBRhARGh+pHH9SK478IU9efmJDnNKjV8DJnP7Rm3mU1WFUiu3RzfLxRwJ+5zP2T/Xiu0W+TdIZscJw",
+	"SXjQt25stB6kwynre10xDh8J9TMCuf9XED96cp4BeS+mXwPlDK7+rkyHG/AklgY9dRA8eEkmQTx9GujG",
+	"3UlY/wt6qD4GdQAIU+ABH8ei9FDNCGu4BLTfK62plH4YXM6vkcm3w/ZdIKZQZcMvFdtnaqcZkWdqhdmp",
+	"dDbS7RvGtbFwIqLRw68Ry/Y3zD6HsawwNjRFRfsESvJ7kIn80oxQrrGQM7kmqmbT6c3tz1zyJzezX65/",
+	"eRH4pdnkKYVzH7hqT88HK7tPu/8GAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

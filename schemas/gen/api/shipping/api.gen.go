@@ -333,10 +333,10 @@ type Totals struct {
 	// LabelsInDoubt Labels asked for whose purchase is not known yet.
 	LabelsInDoubt int64 `json:"labels_in_doubt"`
 
-	// LabelsLive Of those
+	// LabelsLive Of those, not voided.
 	LabelsLive int64 `json:"labels_live"`
 
-	// LabelsVoided Of those
+	// LabelsVoided Of those, voided.
 	LabelsVoided int64 `json:"labels_voided"`
 }
 
@@ -1670,17 +1670,17 @@ var swaggerSpec = []string{
 	"Txcks4WwLIXcxIS/l37WaM91U8iYwVY1peWAxB4nAj+OaRkUZUlK8QQdw4mx7Jfjzc+ecdveJ+3byNYY",
 	"o/Gp16j7MRyeOv7RjnMfPedVz35N+yqV9azaNao300nfFKoOY75PtW4BZD3guBzY8rxCkfo/KCOx4tFi",
 	"4bzi8FUhK82heSf1UT51sJtvDIEn0G0msIPV6c1MoCtkylWzPkyZGZuALGK2hTJA2sWFzyVIXECSHZzJ",
-	"12aEKc/bnKDlEiPV5hjgC7qSTVkeoR7WJGfR3yPW7loCs+hCqHPLPuOxmlNjTwHw4oaTXEUmOGDchNul",
-	"sJ+rbWnYKv0AmhSq5GbVre1MYk8JTULD4sqJfxLSfhtBhjANpGLcn+mSI1nv7mWmqopJbojKCZM+Ubwx",
-	"xHZNCZEObcr+BwthyM2XTz59lyIDaZxfBQeJInf5kt7ULCvg4npx2V8HDp710xP9FTLVaNOraf0A2nhT",
-	"XC0u/XFVg2S1oCv6dnHlqNYMCxcvy6erJQfGLwbb3Y3ft3eN2ydu8S0M9htd3+P1t7Lf4mmoP7L0F6Mv",
-	"ycmD4Xr35fveteX15eWRK8vzrir39t2RG8tbGW6OVU6sfUiwz8JP4+EmNs6lE3twJZpQ0xZK5zXNDUEL",
-	"0qzrCNZAnEbAE/IANZKtwCKAcb1DMA54BTDu7Y9sY0ZLLUO/W0bWpaNu8KA/O2xPvblvjXI3Wncbv/8W",
-	"pi+KsUvs4QTROeZEZbMQiXDvOQvpObsCcohzN5rMwsNemZyB0v8pOI9GjBNg7uz4Gki2IBrmUglbMEhy",
-	"oQ0OEDqYHCYAXT4PuoWXg3D9G3RonYLVAcCmtIH/Ry1IX4pQN3AOGP8bbou57Ovobun3e8pCoKXnE4uw",
-	"oWTnxKQtfkmYMWyasTVr5y+p3VCEanzNHf7JxnEnY9ekHfJpaOP+g0YOHA6Y2Ev4KqHg+z/f4SSh9XKm",
-	"tE1NYg24BmIJMg28y+17F4slcN9NxZO726zrpxb3jS7pihaI9Wq5vLr+YOv94mr18+XPb13CCUSe94PC",
-	"uMTV5uiew8v3l38FAAD//w==",
+	"12aEKc/bnKDlknQZBfh5dMOC5AjlM6jGlkCdK/ZZjlWbGnjq9Bc3kOQqMrUB4ybcKIWdXG3LwVbpB9Ck",
+	"UCU3q25VZxJ7SmgSmhRXQvyTkOrbqDGEaSAV4/5MlxDJencvM1VVTHJDVE6Y9MnhjSG2U0qIdAhT9j9Y",
+	"CENuvnzyKbsUGUjjfCk4SBS5y5H0pmZZARfXi8v+CnDwrJ+Y6K+QqUabXk2a0CfQxpvianHpj6saJKsF",
+	"XdG3iytHtWZYuBhZPl0tOTB+MdjobvyOvWvWPnGLaWGw3+L6vq6/if0WTz39kaW/DH1JTh4MV7ov3/eu",
+	"Kq8vL49cU553Pbm3447cUt7KcFuscmLtQ4J9Fn4CD7evcS6d2INr0ISatjg6r2luCFqQZl0XsAbiNAKe",
+	"kAeokWwFFgGM6x2CccArgHFvf2QbM1pkGfrdMrIuHXWAB/3ZYXvqzX1rlLvRitv4nbcwfSGMXVwPp4bO",
+	"MSeqmYVIhHvPWUjP2RWNQ5y7cWQWHvZK4wyU/k/BeTRWnABzZ8fXQLIF0TCXStiCQZILbXCA0MG0MAHo",
+	"8nnQIbwchOvfoEPrFKwOADalDfw/ajv6UoS6gXPA+N9wW8xlX0f3Sb/fUxYCLT2fWIQNJTsbJm3xS8Jc",
+	"YdOMrVk7fzHtBiFU46vt8M80jjsZu8bskE9D6/YfNHLgcMDEXsJXCQXf8/kOp22VnCltU5NYA66BWIJM",
+	"A+9y+95lYgl849ay8eTutun6qcV9o0u6ogVivVour64/2Hq/uFr9fPnzW5dwApHn/aAwLnG1Obrn8PL9",
+	"5V8BAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
