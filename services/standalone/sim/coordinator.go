@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/worker"
 )
 
 // apply is the coordinator's one write path: decide, commit, dispatch. It
@@ -84,6 +85,7 @@ func (w *world) reply(r event) {
 		ev.Effects = heldEffect
 	case saga.ReplyRefused, saga.UndoRefused:
 		ev.Code = "refused"
+	default:
 	}
 	w.say("reply %s %s gen %d seq %d", w.def.Steps()[r.step].Name, r.reply, r.gen, r.fact)
 	if !w.apply(ev, false) {
@@ -113,10 +115,8 @@ func (w *world) wish(r event) {
 func (w *world) settleable(step int) bool {
 	st := &w.saga.Steps[step]
 	e := w.effect(step, st.Generation)
-	switch {
-	case w.saga.State == saga.Running || w.saga.State == saga.Completing:
-		return e.live && e.row.State.String() == "done"
-	default:
-		return !e.live && e.stored && (e.row.State.String() == "undone" || e.row.State.String() == "void")
+	if w.saga.State == saga.Running || w.saga.State == saga.Completing {
+		return e.live && e.row.State == worker.StateDone
 	}
+	return !e.live && e.stored && (e.row.State == worker.StateUndone || e.row.State == worker.StateVoid)
 }

@@ -48,6 +48,7 @@ func (w *world) checkAlways() {
 			if w.live(i) {
 				w.fail("the saga has proof that %s is gone, and it is there", w.name(i))
 			}
+		default:
 		}
 	}
 	switch s.State {
