@@ -134,7 +134,7 @@ func TestInTx_Retry(t *testing.T) {
 			})
 		}
 		require.NoError(t, g.Wait())
-		require.Equal(t, 3, <-runs+<-runs, "one of the two ran twice")
+		require.GreaterOrEqual(t, <-runs+<-runs, 3, "one of the two ran again")
 		require.Equal(t, 102, amount(t, pool, 1))
 		require.Equal(t, 102, amount(t, pool, 2))
 	})

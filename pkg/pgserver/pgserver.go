@@ -74,9 +74,6 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("finding the data directory: %w", err)
 	}
 	o.DataDir = dir
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-
 	if err := makeDataDir(dir); err != nil {
 		return nil, err
 	}
@@ -105,6 +102,9 @@ func startOwn(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	// From here on nothing depends on a network: a download may take as long as the caller's ctx lets it.
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	if err := c.prepare(ctx, bin, o); err != nil {
 		return nil, err
 	}
