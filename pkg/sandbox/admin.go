@@ -11,11 +11,7 @@ import (
 
 // Admin adds the calls that every simulator has beside its provider's API: faults, outage and health.
 func (p *Provider) Admin(mux *http.ServeMux, log *slog.Logger) {
-	for _, path := range []string{"/livez", "/readyz"} {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
-			Respond(w, map[string]string{"status": "ok"})
-		})
-	}
+	Health(mux)
 	mux.HandleFunc("GET /admin/faults", func(w http.ResponseWriter, _ *http.Request) {
 		Respond(w, append([]Rule{}, p.Faults.Rules()...))
 	})
@@ -36,6 +32,15 @@ func (p *Provider) Admin(mux *http.ServeMux, log *slog.Logger) {
 			log.InfoContext(r.Context(), "outage set", "on", outage.On, "mode", outage.Mode)
 		}
 	})
+}
+
+// Health adds the calls by which others see that the server is there.
+func Health(mux *http.ServeMux) {
+	for _, path := range []string{"/livez", "/readyz"} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			Respond(w, map[string]string{"status": "ok"})
+		})
+	}
 }
 
 // Respond writes an admin answer.
