@@ -1,0 +1,121 @@
+package coordinator
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// alarms holds when each saga wants to be looked at next: one entry a saga, the earliest first. It is a cache of the
+// column next_due, which therefore needs no index: whatever is lost here with the process is read again from the table.
+type alarms struct {
+	mu    sync.Mutex
+	heap  alarmHeap
+	index map[uuid.UUID]*alarm
+	// wake has a token when the earliest alarm may have changed.
+	wake chan struct{}
+}
+
+type alarm struct {
+	saga uuid.UUID
+	at   time.Time
+	pos  int
+}
+
+func newAlarms() *alarms {
+	return &alarms{index: make(map[uuid.UUID]*alarm), wake: make(chan struct{}, 1)}
+}
+
+// set replaces the saga's alarm; a zero time removes it.
+func (a *alarms) set(id uuid.UUID, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.put(id, at)
+}
+
+// add sets an alarm for a saga that has none or a later one.
+func (a *alarms) add(id uuid.UUID, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if one := a.index[id]; one == nil || at.Before(one.at) {
+		a.put(id, at)
+	}
+}
+
+func (a *alarms) put(id uuid.UUID, at time.Time) {
+	one := a.index[id]
+	switch {
+	case one == nil && at.IsZero():
+		return
+	case one == nil:
+		one = &alarm{saga: id, at: at}
+		a.index[id] = one
+		heap.Push(&a.heap, one)
+	case at.IsZero():
+		heap.Remove(&a.heap, one.pos)
+		delete(a.index, id)
+		return
+	default:
+		one.at = at
+		heap.Fix(&a.heap, one.pos)
+	}
+	if one.pos == 0 {
+		select {
+		case a.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take removes and returns up to n sagas whose time has come.
+func (a *alarms) take(now time.Time, n int) []uuid.UUID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var ids []uuid.UUID
+	for len(a.heap) > 0 && len(ids) < n && !a.heap[0].at.After(now) {
+		one := heap.Pop(&a.heap).(*alarm) //nolint:errcheck // the heap holds nothing else
+		delete(a.index, one.saga)
+		ids = append(ids, one.saga)
+	}
+	return ids
+}
+
+// next is the time of the earliest alarm; zero if there is none.
+func (a *alarms) next() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.heap) == 0 {
+		return time.Time{}
+	}
+	return a.heap[0].at
+}
+
+func (a *alarms) len() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.heap)
+}
+
+type alarmHeap []*alarm
+
+func (h alarmHeap) Len() int           { return len(h) }
+func (h alarmHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h alarmHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].pos, h[j].pos = i, j
+}
+
+func (h *alarmHeap) Push(x any) {
+	one := x.(*alarm) //nolint:errcheck // nothing else is pushed
+	one.pos = len(*h)
+	*h = append(*h, one)
+}
+
+func (h *alarmHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	(*h)[len(*h)-1] = nil
+	*h = (*h)[:len(*h)-1]
+	return last
+}

@@ -1,0 +1,111 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"recourse.dev/coordinator/order"
+	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/service"
+)
+
+// Config is everything that a coordinator reads from its environment.
+type Config struct {
+	service.Settings
+	Kafka kafka.Config
+
+	DatabaseURL service.Secret `env:"DATABASE_URL,required"`
+	// DatabaseConns bounds the pool.
+	DatabaseConns int32 `env:"DATABASE_CONNS" envDefault:"16"`
+	// DatabaseWait is how long a start waits for a database that is still starting itself.
+	DatabaseWait time.Duration `env:"DATABASE_WAIT" envDefault:"30s"`
+
+	// OrderDeadline is how long an order may take to reach the point of no return, unless it says so itself.
+	OrderDeadline time.Duration `env:"ORDER_DEADLINE" envDefault:"15m"`
+	// AnswerTimeout and OutsideTimeout are the least waits for an answer, before a command is sent again: from a
+	// participant that works on its own database, and from one that calls a provider.
+	AnswerTimeout  time.Duration `env:"ANSWER_TIMEOUT" envDefault:"5s"`
+	OutsideTimeout time.Duration `env:"OUTSIDE_TIMEOUT" envDefault:"30s"`
+	// ResendMax caps the growing part of the waits.
+	ResendMax time.Duration `env:"RESEND_MAX" envDefault:"1m"`
+	// GiveUp is the number of sends after which a step is given up or shown to an operator.
+	GiveUp uint32 `env:"GIVE_UP" envDefault:"6"`
+
+	// MaxBatch is the largest number of replies or timers of one transaction.
+	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
+	// MaxWaiting is the number of requests that may wait for the database; more are refused.
+	MaxWaiting int `env:"MAX_WAITING" envDefault:"4096"`
+	// ScanInterval is how often open sagas are read for timers that nobody watches, after a crash of somebody else.
+	ScanInterval time.Duration `env:"SCAN_INTERVAL" envDefault:"30s"`
+	// TimerRate bounds the timers fired a second, so that an outage does not end in a storm.
+	TimerRate int `env:"TIMER_RATE" envDefault:"1000"`
+	// HoldBack is how long a command is not sent again while its participant has unread commands.
+	HoldBack time.Duration `env:"HOLD_BACK" envDefault:"5m"`
+}
+
+// Validate says what the tags cannot; the message names the setting.
+func (c *Config) Validate() error {
+	c.setDefaults()
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if err := c.Kafka.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"ORDER_DEADLINE", c.OrderDeadline}, {"ANSWER_TIMEOUT", c.AnswerTimeout}, {"OUTSIDE_TIMEOUT", c.OutsideTimeout},
+		{"RESEND_MAX", c.ResendMax}, {"SCAN_INTERVAL", c.ScanInterval}, {"HOLD_BACK", c.HoldBack},
+	} {
+		if d.value < time.Millisecond {
+			fail("%s=%s: want 1ms or more", d.name, d.value)
+		}
+	}
+	if c.DatabaseConns < 4 {
+		fail("DATABASE_CONNS=%d: want 4 or more, one for each door and one to read", c.DatabaseConns)
+	}
+	if c.MaxBatch < 1 || c.MaxBatch > 1000 {
+		fail("MAX_BATCH=%d: want 1 to 1000", c.MaxBatch)
+	}
+	if c.MaxWaiting < 1 {
+		fail("MAX_WAITING=%d: want 1 or more", c.MaxWaiting)
+	}
+	if c.TimerRate < 1 {
+		fail("TIMER_RATE=%d: want 1 or more", c.TimerRate)
+	}
+	return errors.Join(errs...)
+}
+
+// setDefaults fills what a Config made in code left out; from the environment it is complete.
+func (c *Config) setDefaults() {
+	orDefault(&c.HTTPAddr, "127.0.0.1:0")
+	orDefault(&c.DrainTimeout, 20*time.Second)
+	orDefault(&c.DatabaseConns, 16)
+	orDefault(&c.OrderDeadline, order.DefaultTiming.Deadline)
+	orDefault(&c.AnswerTimeout, order.DefaultTiming.Answer)
+	orDefault(&c.OutsideTimeout, order.DefaultTiming.Outside)
+	orDefault(&c.ResendMax, order.DefaultTiming.Max)
+	orDefault(&c.GiveUp, order.DefaultTiming.GiveUp)
+	orDefault(&c.MaxBatch, 200)
+	orDefault(&c.MaxWaiting, 4096)
+	orDefault(&c.ScanInterval, 30*time.Second)
+	orDefault(&c.TimerRate, 1000)
+	orDefault(&c.HoldBack, 5*time.Minute)
+	orDefault(&c.Kafka.Partitions, 12)
+	orDefault(&c.Kafka.TopicPrefix, "recourse")
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (c *Config) timing() order.Timing {
+	return order.Timing{
+		Deadline: c.OrderDeadline, Answer: c.AnswerTimeout, Outside: c.OutsideTimeout, Max: c.ResendMax, GiveUp: c.GiveUp,
+	}
+}

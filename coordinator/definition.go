@@ -1,0 +1,91 @@
+package coordinator
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"recourse.dev/coordinator/order"
+	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/kafka"
+)
+
+// catalogue holds every definition that this build can run. A saga keeps the hash of the one it began with; a
+// coordinator that does not know a hash leaves that saga alone.
+type catalogue struct {
+	byHash map[saga.Hash]*saga.Definition
+	// fulfilment is what new orders take.
+	fulfilment *saga.Definition
+}
+
+func newCatalogue(timing order.Timing) (*catalogue, error) {
+	fulfilment, err := order.Fulfilment(timing)
+	if err != nil {
+		return nil, fmt.Errorf("building the definitions: %w", err)
+	}
+	return &catalogue{
+		byHash:     map[saga.Hash]*saga.Definition{fulfilment.Hash(): fulfilment},
+		fulfilment: fulfilment,
+	}, nil
+}
+
+// all lists the definitions by name and version.
+func (c *catalogue) all() []*saga.Definition {
+	list := make([]*saga.Definition, 0, len(c.byHash))
+	for _, d := range c.byHash {
+		list = append(list, d)
+	}
+	slices.SortFunc(list, func(a, b *saga.Definition) int {
+		if a.Name() != b.Name() {
+			return slices.Compare([]byte(a.Name()), []byte(b.Name()))
+		}
+		return a.Version() - b.Version()
+	})
+	return list
+}
+
+// participants lists who is asked by any definition.
+func (c *catalogue) participants() []string {
+	var names []string
+	for _, d := range c.byHash {
+		for _, step := range d.Steps() {
+			names = append(names, step.Participant)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// replyTopics maps each participant's reply topic to its name. Only that participant may write to it, so the topic says
+// who speaks.
+func (c *catalogue) replyTopics(topics kafka.Topics) map[string]string {
+	m := make(map[string]string)
+	for _, p := range c.participants() {
+		m[topics.ReplyTopic(p)] = p
+	}
+	return m
+}
+
+// topics lists every topic that a coordinator reads or writes.
+func (c *catalogue) topics(topics kafka.Topics) []string {
+	list := []string{topics.OrderEventsTopic()}
+	for _, p := range c.participants() {
+		list = append(list, topics.CommandTopic(p), topics.ReplyTopic(p))
+	}
+	return list
+}
+
+// partitioner says on which partition the records of an order are, by the producer's own rule.
+type partitioner struct {
+	rule  kgo.TopicPartitioner
+	count int
+}
+
+func newPartitioner(partitions int32) partitioner {
+	return partitioner{rule: kgo.StickyKeyPartitioner(nil).ForTopic(""), count: int(partitions)}
+}
+
+func (p partitioner) of(key string) int16 {
+	return int16(p.rule.Partition(&kgo.Record{Key: []byte(key)}, p.count)) //nolint:gosec // at most 1000 partitions
+}

@@ -1,0 +1,312 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/crash"
+	"recourse.dev/pkg/deadletter"
+	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/pg"
+	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
+)
+
+// item is one thing that is to happen to one saga, through whichever door it came.
+type item struct {
+	saga uuid.UUID
+	door door
+	// events says what happens, given the saga as it is under its lock. It is pure, and it may be asked twice.
+	events func(d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error)
+	// record is parked when it cannot be applied; nil where there is none.
+	record *kgo.Record
+	// key is that of a request which wants the same answer for every repeat.
+	key *requestKey
+}
+
+// door names where an item came from, for metrics.
+type door string
+
+const (
+	doorReply door = "reply"
+	doorTimer door = "timer"
+	doorAPI   door = "api"
+)
+
+// requestKey is an idempotency key and the request that came with it.
+type requestKey struct {
+	keyName
+	hash []byte
+}
+
+// result is what became of an item.
+type result struct {
+	// err is nil if the item was applied: errUnknownSaga, errUnknownDefinition, errKeyReused or a *rejection.
+	err error
+	// saga is the state after the item.
+	saga saga.Saga
+	// owned is its partition.
+	partition int16
+	verdict   saga.Verdict
+	replayed  bool
+}
+
+var (
+	errUnknownSaga       = errors.New("no such saga")
+	errUnknownDefinition = errors.New("this build does not know the saga's definition and leaves it alone")
+	errKeyReused         = errors.New("the idempotency key was used for another request")
+)
+
+// rejection says that an item itself is to blame, so that trying it again is of no use.
+type rejection struct {
+	reason deadletter.Reason
+	err    error
+}
+
+func (r *rejection) Error() string { return string(r.reason) + ": " + r.err.Error() }
+func (r *rejection) Unwrap() error { return r.err }
+
+func reject(reason deadletter.Reason, format string, args ...any) error {
+	return &rejection{reason: reason, err: fmt.Errorf(format, args...)}
+}
+
+// engine is the one write path. Every event of every saga goes through apply, a new order through accept.
+type engine struct {
+	pool      *pgxpool.Pool
+	catalogue *catalogue
+	topics    kafka.Topics
+	partition partitioner
+	documents *documents
+	metrics   *metrics
+	log       *slog.Logger
+	// committed hears of every transaction that wrote something, before its commands are sent.
+	committed []func(*turn)
+}
+
+// turn is one transaction of the write path: what it read, what it decided and what is to be written.
+type turn struct {
+	now    time.Time
+	sagas  map[uuid.UUID]*subject
+	order  []uuid.UUID
+	keys   map[keyName]keyRow
+	made   []madeKey
+	parked []deadletter.Letter
+	// what goes out after the commit
+	commands []*kgo.Record
+	facts    []*orderv1.OutboxEvent
+	outbox   outboxRow
+}
+
+// subject is one saga in a turn.
+type subject struct {
+	stored
+	before   saga.Saga
+	d        *saga.Definition
+	document *orderv1.Order
+	changed  bool
+	history  []historyEvent
+}
+
+type madeKey struct {
+	requestKey
+	order  uuid.UUID
+	answer saga.Verdict
+}
+
+// apply takes the items through one transaction and returns a result for each. The error is that of the whole batch:
+// the database is away, and nothing was written. An item that cannot be applied is its own result, and its record is
+// parked in the same transaction.
+//
+// A failure that is not the database's being away has a culprit. The items are then taken one by one, so that it
+// stops nobody else.
+func (e *engine) apply(ctx context.Context, items []item) ([]result, *turn, error) {
+	if len(items) == 0 {
+		return nil, &turn{}, nil
+	}
+	results, t, err := e.applyOnce(ctx, items, nil)
+	if err == nil || ctx.Err() != nil || pg.IsTransient(err) {
+		return results, t, err
+	}
+	e.log.WarnContext(ctx, "a batch failed; taking its items one by one", "items", len(items), "error", err)
+	all := &turn{}
+	results = nil
+	for _, it := range items {
+		one, t, err := e.applyOnce(ctx, []item{it}, nil)
+		if err != nil && ctx.Err() == nil && !pg.IsTransient(err) {
+			e.log.ErrorContext(ctx, "an event cannot be applied", "saga_id", it.saga, "door", it.door, "error", err)
+			one, t, err = e.applyOnce(ctx, []item{it}, &rejection{reason: deadletter.HandlerPanic, err: err})
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		results = append(results, one...)
+		all.commands = append(all.commands, t.commands...)
+	}
+	return results, all, nil
+}
+
+// applyOnce is one transaction. With blame it does not apply the items but parks them.
+func (e *engine) applyOnce(ctx context.Context, items []item, blame *rejection) ([]result, *turn, error) {
+	started := time.Now()
+	var (
+		results []result
+		t       *turn
+	)
+	err := pg.InTx(ctx, e.pool, func(tx pgx.Tx) error {
+		var err error
+		if t, err = e.load(ctx, tx, items); err != nil {
+			return err
+		}
+		crash.Point(crash.CoordinatorAfterLoad)
+		results = make([]result, len(items))
+		for i := range items {
+			if blame != nil {
+				results[i].err = blame
+			} else {
+				results[i] = e.applyItem(t, &items[i])
+			}
+			e.park(t, &items[i], results[i].err)
+		}
+		crash.Point(crash.CoordinatorAfterDecide)
+		if err := e.store(ctx, tx, t); err != nil {
+			return err
+		}
+		crash.Point(crash.CoordinatorBeforeCommit)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("applying %d events: %w", len(items), err)
+	}
+	crash.Point(crash.CoordinatorAfterCommit)
+	e.metrics.applied(items, results, time.Since(started))
+	e.announce(t)
+	return results, t, nil
+}
+
+// announce tells the parts of this process what was committed.
+func (e *engine) announce(t *turn) {
+	for _, hear := range e.committed {
+		hear(t)
+	}
+}
+
+// load locks the sagas and reads what deciding needs, in one round trip.
+func (e *engine) load(ctx context.Context, tx pgx.Tx, items []item) (*turn, error) {
+	t := &turn{sagas: make(map[uuid.UUID]*subject, len(items)), keys: make(map[keyName]keyRow)}
+	var (
+		ids, unread []uuid.UUID
+		names       []keyName
+	)
+	for i := range items {
+		id := items[i].saga
+		if _, twice := t.sagas[id]; !twice {
+			t.sagas[id] = nil
+			ids = append(ids, id)
+			if e.documents.get(id) == nil {
+				unread = append(unread, id)
+			}
+		}
+		if k := items[i].key; k != nil {
+			names = append(names, k.keyName)
+		}
+	}
+	var batch pgx.Batch
+	batch.Queue(lockSQL, ids).Query(func(rows pgx.Rows) error {
+		list, err := pgx.CollectRows(rows, scanSaga)
+		for _, s := range list {
+			t.sagas[s.ID] = &subject{stored: *s, before: s.Saga, d: e.catalogue.byHash[s.Definition]}
+			t.order = append(t.order, s.ID)
+		}
+		return err
+	})
+	batch.Queue(nowSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.now) })
+	// Always asked for, also when nothing is missing: the number of statements must not depend on luck.
+	batch.Queue(documentsSQL, unread).Query(e.documents.read)
+	queueKeys(&batch, names, t.keys)
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return nil, fmt.Errorf("locking %d sagas: %w", len(ids), err)
+	}
+	t.now = t.now.UTC()
+	for id, s := range t.sagas {
+		if s != nil {
+			s.document = e.documents.get(id)
+		}
+	}
+	return t, nil
+}
+
+// applyItem decides about one item. A panic in it is that item's result and nobody else's.
+func (e *engine) applyItem(t *turn, it *item) (r result) {
+	s := t.sagas[it.saga]
+	if s == nil {
+		return result{err: errUnknownSaga}
+	}
+	r = result{saga: s.Saga, partition: s.partition}
+	if s.d == nil {
+		r.err = errUnknownDefinition
+		return r
+	}
+	if it.key != nil {
+		if k, ok := t.keys[it.key.keyName]; ok {
+			if string(k.hash) != string(it.key.hash) {
+				r.err = errKeyReused
+				return r
+			}
+			r.verdict, r.replayed = k.answer, true
+			return r
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			r.err = reject(deadletter.HandlerPanic, "deciding about saga %s panicked: %v\n%s", it.saga, p, debug.Stack())
+		}
+	}()
+	evs, err := it.events(s.d, &s.Saga, t.now)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	// Nothing of the item stays if a later one of its events cannot be applied.
+	work := *s
+	var out sideEffects
+	for _, ev := range evs {
+		decision := saga.Decide(s.d, work.Saga, ev, t.now)
+		if err := e.follow(&work, ev, decision, t.now, &out); err != nil {
+			r.err = err
+			return r
+		}
+	}
+	*s = work
+	t.commands = append(t.commands, out.commands...)
+	t.facts = append(t.facts, out.facts...)
+	r.saga, r.verdict = s.Saga, out.verdict
+	if it.key != nil {
+		made := madeKey{requestKey: *it.key, order: s.OrderID, answer: out.verdict}
+		t.made = append(t.made, made)
+		t.keys[it.key.keyName] = keyRow{hash: it.key.hash, order: s.OrderID, answer: out.verdict}
+	}
+	return r
+}
+
+// park keeps the record of an item that could not be applied.
+func (e *engine) park(t *turn, it *item, err error) {
+	if err == nil || it.record == nil || errors.Is(err, errUnknownDefinition) {
+		return
+	}
+	reason := deadletter.HandlerRefused
+	if errors.Is(err, errUnknownSaga) {
+		reason = deadletter.UnknownSaga
+	} else if rejected, ok := errors.AsType[*rejection](err); ok {
+		reason = rejected.reason
+	}
+	t.parked = append(t.parked, deadletter.New(it.record, reason, err, t.now))
+}

@@ -1,0 +1,118 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"recourse.dev/pkg/pg"
+)
+
+// housekeeping makes the partitions of coming months and moves the mark below which every saga has ended.
+type housekeeping struct {
+	pool *pgxpool.Pool
+	log  *slog.Logger
+}
+
+const (
+	monthsAhead = 3
+	markEvery   = 5 * time.Minute
+	monthsEvery = 24 * time.Hour
+	// markMargin keeps the mark behind orders that were given their id and are not stored yet.
+	markMargin = time.Hour
+)
+
+func (h *housekeeping) run(ctx context.Context) error {
+	marks, months := time.NewTicker(markEvery), time.NewTicker(monthsEvery)
+	defer marks.Stop()
+	defer months.Stop()
+	h.months(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-marks.C:
+			if err := h.raiseMark(ctx, time.Now().Add(-markMargin)); err != nil && ctx.Err() == nil {
+				h.log.WarnContext(ctx, "moving the mark of ended sagas failed", "error", err)
+			}
+		case <-months.C:
+			h.months(ctx)
+		}
+	}
+}
+
+const makePartitionsSQL = `SELECT make_partitions($1)`
+
+func (h *housekeeping) months(ctx context.Context) {
+	var made int
+	if err := h.pool.QueryRow(ctx, makePartitionsSQL, monthsAhead).Scan(&made); err != nil {
+		if ctx.Err() == nil {
+			h.log.WarnContext(ctx, "making the partitions of coming months failed; rows go to the default partition",
+				"error", err)
+		}
+		return
+	}
+	if made > 0 {
+		h.log.InfoContext(ctx, "made partitions for coming months", "partitions", made)
+	}
+}
+
+// The row is locked first: who opens a saga again writes it too, so neither overlooks the other.
+const lockMarkSQL = `
+SELECT id
+FROM saga_low_water
+FOR UPDATE`
+
+const oldestOpenSQL = `
+SELECT id
+FROM saga
+WHERE id >= $1 AND id < $2 AND ended_at IS NULL
+ORDER BY id
+LIMIT 1`
+
+const raiseMarkSQL = `
+UPDATE saga_low_water
+SET id = $1`
+
+// raiseMark moves the mark up to the oldest open saga, at most to what was created by the given time.
+func (h *housekeeping) raiseMark(ctx context.Context, until time.Time) error {
+	return pg.InTx(ctx, h.pool, func(tx pgx.Tx) error {
+		var mark, oldest uuid.UUID
+		if err := tx.QueryRow(ctx, lockMarkSQL).Scan(&mark); err != nil {
+			return fmt.Errorf("reading the mark: %w", err)
+		}
+		end := firstIDOf(until)
+		rows, err := tx.Query(ctx, oldestOpenSQL, mark, end)
+		if err != nil {
+			return fmt.Errorf("looking for the oldest open saga: %w", err)
+		}
+		open, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if err != nil {
+			return fmt.Errorf("looking for the oldest open saga: %w", err)
+		}
+		if oldest = end; len(open) > 0 {
+			oldest = open[0]
+		}
+		if _, err := tx.Exec(ctx, raiseMarkSQL, oldest); err != nil {
+			return fmt.Errorf("moving the mark: %w", err)
+		}
+		return nil
+	})
+}
+
+// firstIDOf is the lowest UUIDv7 of a millisecond.
+func firstIDOf(t time.Time) uuid.UUID {
+	var id uuid.UUID
+	ms := max(0, t.UnixMilli())
+	for i := range 6 {
+		id[i] = byte(ms >> (8 * (5 - i)))
+	}
+	id[6] = 0x70
+	id[8] = 0x80
+	return id
+}

@@ -1,0 +1,101 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/coalesce"
+	"recourse.dev/pkg/crash"
+)
+
+// intake is the door through which people come: new orders, cancellations and operators' verbs. Requests that arrive
+// together go through one transaction, and are answered after its commit.
+type intake struct {
+	engine     *engine
+	dispatcher *dispatcher
+	orders     *coalesce.Group[submission, acceptance]
+	verbs      *coalesce.Group[item, result]
+	waiting    atomic.Int64
+	max        int64
+}
+
+// errOverloaded says that too many requests wait for the database already.
+var errOverloaded = errors.New("too many requests are waiting")
+
+const (
+	// gatherFor is how long the first request of an idle door waits for company.
+	gatherFor = time.Millisecond
+	// gatherMax is the largest number of requests of one transaction.
+	gatherMax = 256
+	// intakeTimeout is how long a transaction of requests may take.
+	intakeTimeout = 10 * time.Second
+)
+
+func newIntake(e *engine, d *dispatcher, maxWaiting int) *intake {
+	in := &intake{engine: e, dispatcher: d, max: int64(maxWaiting)}
+	o := coalesce.Options{MaxBatch: gatherMax, Linger: gatherFor, Timeout: intakeTimeout}
+	in.orders = coalesce.New(in.accept, o)
+	in.verbs = coalesce.New(in.apply, o)
+	return in
+}
+
+func (in *intake) accept(ctx context.Context, list []submission) ([]acceptance, error) {
+	answers, t, err := in.engine.accept(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	in.dispatcher.sendSoon(t.commands)
+	crash.Point(crash.CoordinatorBeforeAnswer)
+	return answers, nil
+}
+
+func (in *intake) apply(ctx context.Context, list []item) ([]result, error) {
+	results, t, err := in.engine.apply(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	in.dispatcher.sendSoon(t.commands)
+	crash.Point(crash.CoordinatorBeforeAnswer)
+	return results, nil
+}
+
+// submit stores an order and returns after the commit.
+func (in *intake) submit(ctx context.Context, s submission) (acceptance, error) {
+	if in.waiting.Add(1) > in.max {
+		in.waiting.Add(-1)
+		return acceptance{}, errOverloaded
+	}
+	defer in.waiting.Add(-1)
+	a, err := in.orders.Do(ctx, s)
+	if err != nil {
+		return acceptance{}, err
+	}
+	return a, a.err
+}
+
+// wish brings what a person wants to a saga.
+func (in *intake) wish(ctx context.Context, id uuid.UUID, ev saga.Event, key *requestKey) (result, error) {
+	if in.waiting.Add(1) > in.max {
+		in.waiting.Add(-1)
+		return result{}, errOverloaded
+	}
+	defer in.waiting.Add(-1)
+	r, err := in.verbs.Do(ctx, item{
+		saga: id, door: doorAPI, key: key,
+		events: func(*saga.Definition, *saga.Saga, time.Time) ([]saga.Event, error) { return []saga.Event{ev}, nil },
+	})
+	if err != nil {
+		return result{}, err
+	}
+	return r, r.err
+}
+
+func (in *intake) close() {
+	in.orders.Close()
+	in.verbs.Close()
+}

@@ -1,0 +1,102 @@
+package coordinator
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what a coordinator counts besides HTTP and Kafka, which count themselves.
+type metrics struct {
+	events           *prometheus.CounterVec
+	batch            *prometheus.HistogramVec
+	seconds          *prometheus.HistogramVec
+	orders           *prometheus.CounterVec
+	ended            *prometheus.CounterVec
+	sends            prometheus.Counter
+	parked           prometheus.Counter
+	dispatchFailures prometheus.Counter
+	participantLag   *prometheus.GaugeVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "recourse", Subsystem: "coordinator", Name: name, Help: help},
+			labels)
+		reg.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "recourse", Subsystem: "coordinator", Name: name, Help: help, Buckets: buckets,
+		}, []string{"door"})
+		reg.MustRegister(h)
+		return h
+	}
+	lag := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "recourse", Subsystem: "coordinator", Name: "participant_lag",
+		Help: "Commands that a participant has not read yet.",
+	}, []string{"participant"})
+	reg.MustRegister(lag)
+	return &metrics{
+		events:           counter("events_total", "Events that came in, by door and by what became of them.", "door", "outcome"),
+		batch:            histogram("batch_size", "Events of one transaction.", prometheus.ExponentialBuckets(1, 2, 10)),
+		seconds:          histogram("batch_seconds", "Time of one transaction.", prometheus.ExponentialBuckets(0.001, 2, 14)),
+		orders:           counter("orders_total", "Submitted orders, by answer.", "answer"),
+		ended:            counter("sagas_ended_total", "Sagas that came to their end, by state.", "state"),
+		sends:            counter("commands_total", "Commands decided on, resends included.").WithLabelValues(),
+		parked:           counter("parked_total", "Records parked as dead letters. Alarm.").WithLabelValues(),
+		dispatchFailures: counter("dispatch_failures_total", "Commands whose sending failed; they are sent again.").WithLabelValues(),
+		participantLag:   lag,
+	}
+}
+
+// door of new orders, for metrics.
+const doorIntake door = "intake"
+
+func (m *metrics) applied(items []item, results []result, took time.Duration) {
+	d := string(items[0].door)
+	m.batch.WithLabelValues(d).Observe(float64(len(items)))
+	m.seconds.WithLabelValues(d).Observe(took.Seconds())
+	for i := range results {
+		outcome := "applied"
+		switch err := results[i].err; {
+		case err == nil:
+		case errors.Is(err, errUnknownDefinition):
+			outcome = "unknown_definition"
+		case errors.Is(err, errUnknownSaga):
+			outcome = "unknown_saga"
+		default:
+			outcome = "rejected"
+		}
+		m.events.WithLabelValues(string(items[i].door), outcome).Inc()
+	}
+}
+
+func (m *metrics) accepted(answers []acceptance, took time.Duration) {
+	d := string(doorIntake)
+	m.batch.WithLabelValues(d).Observe(float64(len(answers)))
+	m.seconds.WithLabelValues(d).Observe(took.Seconds())
+	for _, a := range answers {
+		switch {
+		case a.err != nil:
+			m.orders.WithLabelValues("key_reused").Inc()
+		case a.replayed:
+			m.orders.WithLabelValues("replayed").Inc()
+		default:
+			m.orders.WithLabelValues("accepted").Inc()
+		}
+	}
+}
+
+// hear counts what was committed.
+func (m *metrics) hear(t *turn) {
+	m.sends.Add(float64(len(t.commands)))
+	m.parked.Add(float64(len(t.parked)))
+	for _, s := range t.sagas {
+		if s != nil && s.changed && s.State.Ended() && !s.before.State.Ended() {
+			m.ended.WithLabelValues(s.State.String()).Inc()
+		}
+	}
+}

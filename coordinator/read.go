@@ -1,0 +1,277 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
+
+	"recourse.dev/coordinator/saga"
+	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
+	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
+)
+
+// reader answers questions. It never locks anything.
+type reader struct{ pool *pgxpool.Pool }
+
+var errNotFound = errors.New("not found")
+
+const orderSQL = `
+SELECT` + sagaColumns + `,
+    d.body
+FROM order_document AS d
+JOIN saga AS s ON s.id = d.saga_id
+WHERE d.order_id = $1`
+
+// order reads an order with its saga.
+func (r *reader) order(ctx context.Context, id uuid.UUID) (*stored, *orderv1.Order, error) {
+	rows, err := r.pool.Query(ctx, orderSQL, id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading order %s: %w", id, err)
+	}
+	var o orderv1.Order
+	s, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (*stored, error) {
+		var (
+			s    stored
+			body []byte
+		)
+		if err := scanSagaInto(row, &s, &body); err != nil {
+			return nil, err
+		}
+		return &s, proto.Unmarshal(body, &o)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil, errNotFound
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading order %s: %w", id, err)
+	}
+	return s, &o, nil
+}
+
+const sagaSQL = `
+SELECT` + sagaColumns + `
+FROM saga AS s
+WHERE s.id = $1`
+
+func (r *reader) saga(ctx context.Context, id uuid.UUID) (*stored, error) {
+	rows, err := r.pool.Query(ctx, sagaSQL, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading saga %s: %w", id, err)
+	}
+	s, err := pgx.CollectExactlyOneRow(rows, scanSaga)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, errNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading saga %s: %w", id, err)
+	}
+	return s, nil
+}
+
+// entry is one row of a saga's history.
+type entry struct {
+	seq      int64
+	revision int64
+	at       time.Time
+	events   []*sagav1.HistoryEvent
+}
+
+const historySQL = `
+SELECT
+    seq,
+    revision,
+    at,
+    body
+FROM saga_history
+WHERE saga_id = $1 AND seq > $2 AND at >= $3
+ORDER BY seq
+LIMIT $4`
+
+// history reads what a saga met after an entry, oldest first. since is the saga's creation: partitions of months before
+// it are not looked at.
+func (r *reader) history(ctx context.Context, id uuid.UUID, after int64, since time.Time, limit int) ([]entry, error) {
+	rows, err := r.pool.Query(ctx, historySQL, id, after, since, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading the history of saga %s: %w", id, err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (entry, error) {
+		var (
+			e      entry
+			body   []byte
+			record sagav1.HistoryRecord
+		)
+		if err := row.Scan(&e.seq, &e.revision, &e.at, &body); err != nil {
+			return e, err
+		}
+		err := proto.Unmarshal(body, &record)
+		e.events = record.GetEvents()
+		return e, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the history of saga %s: %w", id, err)
+	}
+	return list, nil
+}
+
+// filter narrows a list of orders. Zero values do not.
+type filter struct {
+	Status     saga.Status
+	Attention  string
+	CustomerID string
+	SKU        string
+	Reference  string
+	Shop       string
+	After      time.Time
+	Before     time.Time
+}
+
+// summary is one order of a list.
+type summary struct {
+	orderID, sagaID             uuid.UUID
+	shop, customerID, reference string
+	currency                    string
+	totalMinor                  int64
+	createdAt                   time.Time
+	status                      saga.Status
+	attention                   saga.AttentionKind
+	paused                      bool
+	endedAt                     *time.Time
+}
+
+const (
+	listHeadSQL = `
+SELECT
+    d.order_id,
+    d.saga_id,
+    d.shop,
+    d.customer_id,
+    d.reference,
+    d.currency,
+    d.total_minor,
+    d.created_at,
+    s.status,
+    s.attention,
+    s.paused,
+    s.ended_at
+FROM order_document AS d
+JOIN saga AS s ON s.id = d.saga_id`
+	listSKUSQL       = "\nJOIN order_sku AS k ON k.order_id = d.order_id AND k.sku = @sku"
+	listAttentionSQL = "\nJOIN saga_attention AS a ON a.saga_id = d.saga_id"
+	listWhereSQL     = "\nWHERE d.order_id < @cursor AND d.order_id >= @oldest"
+	listTailSQL      = "\nORDER BY d.order_id DESC\nLIMIT @limit"
+)
+
+// idSlack is how far apart the clocks of an id and of its row's time may be.
+const idSlack = time.Hour
+
+// lastID is above every UUIDv7.
+var lastID = uuid.UUID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// listSQL joins the conditions that are asked for, so that the planner sees no others.
+func listSQL(f filter, cursor uuid.UUID, limit int) (string, pgx.StrictNamedArgs) {
+	args := pgx.StrictNamedArgs{"cursor": cursor, "oldest": uuid.Nil, "limit": limit}
+	joins, where := "", listWhereSQL
+	and := func(condition, name string, value any) {
+		where += " AND " + condition
+		args[name] = value
+	}
+	if f.SKU != "" {
+		joins += listSKUSQL
+		args["sku"] = f.SKU
+	}
+	if f.Attention != "" {
+		joins += listAttentionSQL
+		for _, kind := range saga.AttentionKinds {
+			if kind.String() == f.Attention {
+				and("a.kind = @kind", "kind", int16(kind))
+			}
+		}
+	}
+	if f.CustomerID != "" {
+		and("d.customer_id = @customer", "customer", f.CustomerID)
+	}
+	if f.Reference != "" {
+		and("d.reference = @reference", "reference", f.Reference)
+	}
+	if f.Shop != "" {
+		and("d.shop = @shop", "shop", f.Shop)
+	}
+	if !f.After.IsZero() {
+		args["oldest"] = firstIDOf(f.After.Add(-idSlack))
+		and("d.created_at >= @after", "after", f.After)
+	}
+	if !f.Before.IsZero() {
+		and("d.created_at < @before", "before", f.Before)
+	}
+	return listHeadSQL + joins + where + listTailSQL, args
+}
+
+const (
+	// scanChunk and maxChunks bound what one page of a list by status reads: the status is on the hot row and has no
+	// index, so orders are read from the newest on and counted out here.
+	scanChunk = 1000
+	maxChunks = 5
+)
+
+// list returns a page, newest first, and the cursor of the next one; uuid.Nil is the end. A page may be short and have a
+// next one.
+func (r *reader) list(ctx context.Context, f filter, cursor uuid.UUID, limit int) ([]summary, uuid.UUID, error) {
+	if cursor == uuid.Nil {
+		cursor = lastID
+		if !f.Before.IsZero() {
+			cursor = firstIDOf(f.Before.Add(idSlack))
+		}
+	}
+	chunk := limit + 1
+	if f.Status != 0 {
+		chunk = max(scanChunk, limit+1)
+	}
+	var page []summary
+	for range maxChunks {
+		sql, args := listSQL(f, cursor, chunk)
+		rows, err := r.pool.Query(ctx, sql, args)
+		if err != nil {
+			return nil, uuid.Nil, fmt.Errorf("listing orders: %w", err)
+		}
+		found, err := pgx.CollectRows(rows, scanSummary)
+		if err != nil {
+			return nil, uuid.Nil, fmt.Errorf("listing orders: %w", err)
+		}
+		for i := range found {
+			if f.Status != 0 && found[i].status != f.Status {
+				continue
+			}
+			if len(page) == limit {
+				return page, page[limit-1].orderID, nil
+			}
+			page = append(page, found[i])
+		}
+		if len(found) < chunk {
+			return page, uuid.Nil, nil
+		}
+		cursor = found[len(found)-1].orderID
+	}
+	return page, cursor, nil
+}
+
+func scanSummary(row pgx.CollectableRow) (summary, error) {
+	var s summary
+	err := row.Scan(&s.orderID, &s.sagaID, &s.shop, &s.customerID, &s.reference, &s.currency, &s.totalMinor, &s.createdAt,
+		&s.status, &s.attention, &s.paused, &s.endedAt)
+	return s, err
+}
+
+// fingerprint ties a cursor to the filters that it was made with.
+func (f filter) fingerprint() string {
+	return strings.Join([]string{
+		f.Status.String(), f.Attention, f.CustomerID, f.SKU, f.Reference, f.Shop,
+		f.After.UTC().Format(time.RFC3339Nano), f.Before.UTC().Format(time.RFC3339Nano),
+	}, "\x00")
+}

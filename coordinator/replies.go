@@ -1,0 +1,112 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/crash"
+	"recourse.dev/pkg/deadletter"
+	"recourse.dev/pkg/message"
+	"recourse.dev/pkg/pg"
+	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
+)
+
+// replies is the door through which participants speak. A poll of records is one transaction; its commands are sent
+// before the offsets are committed.
+type replies struct {
+	engine     *engine
+	dispatcher *dispatcher
+	// participants says who may write to a topic.
+	participants map[string]string
+	log          *slog.Logger
+}
+
+// handle applies a poll. An error means that the database is away: the same records come again.
+func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
+	crash.Point(crash.CoordinatorAfterPoll)
+	var (
+		items   []item
+		refused []deadletter.Letter
+	)
+	for _, record := range records {
+		it, err := r.item(record)
+		if err != nil {
+			r.log.WarnContext(ctx, "parking a record", "topic", record.Topic, "partition", record.Partition,
+				"offset", record.Offset, "error", err)
+			refused = append(refused, deadletter.New(record, reasonOf(err), err, time.Now()))
+			continue
+		}
+		items = append(items, it)
+	}
+	if len(refused) > 0 {
+		err := pg.InTx(ctx, r.engine.pool, func(tx pgx.Tx) error { return deadletter.Park(ctx, tx, refused) })
+		if err != nil {
+			return err
+		}
+		r.engine.metrics.parked.Add(float64(len(refused)))
+	}
+	results, t, err := r.engine.apply(ctx, items)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		if err := results[i].err; err != nil {
+			r.log.WarnContext(ctx, "a reply was not applied", "saga_id", items[i].saga, "topic", items[i].record.Topic,
+				"partition", items[i].record.Partition, "offset", items[i].record.Offset, "error", err)
+		}
+	}
+	r.dispatcher.send(ctx, t.commands)
+	crash.Point(crash.CoordinatorBeforeOffsets)
+	return nil
+}
+
+// item reads a record. The error says why it cannot be a reply.
+func (r *replies) item(record *kgo.Record) (item, error) {
+	participant, ok := r.participants[record.Topic]
+	if !ok {
+		return item{}, reject(deadletter.WrongTopic, "nobody replies on topic %s", record.Topic)
+	}
+	envelope, body, err := message.Decode(record)
+	if err != nil {
+		return item{}, err
+	}
+	reply, ok := body.(*sagav1.Reply)
+	if !ok {
+		return item{}, reject(deadletter.WrongTopic, "a %s has no business on a topic of replies", envelope.Type)
+	}
+	id, err := uuid.Parse(reply.GetSagaId())
+	if err != nil {
+		return item{}, reject(deadletter.Undecodable, "saga_id %q is no UUID", reply.GetSagaId())
+	}
+	return item{
+		saga: id, door: doorReply, record: record,
+		events: func(d *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
+			ev, err := saga.EventOf(d, reply, "participant:"+participant, envelope.ID)
+			if err != nil {
+				return nil, &rejection{reason: deadletter.HandlerRefused, err: err}
+			}
+			if asked := d.Steps()[ev.Step].Participant; asked != participant {
+				return nil, reject(deadletter.WrongTopic, "step %s is %s's, and %s answered on %s",
+					reply.GetStep(), asked, participant, record.Topic)
+			}
+			return []saga.Event{ev}, nil
+		},
+	}, nil
+}
+
+func reasonOf(err error) deadletter.Reason {
+	if rejected, ok := errors.AsType[*rejection](err); ok {
+		return rejected.reason
+	}
+	if unreadable, ok := errors.AsType[*message.Error](err); ok {
+		return deadletter.Reason(unreadable.Reason)
+	}
+	return deadletter.HandlerRefused
+}

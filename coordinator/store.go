@@ -1,0 +1,223 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"recourse.dev/coordinator/saga"
+)
+
+// sagaColumns are read by scanSaga, in this order.
+const sagaColumns = `
+    s.id, s.order_id, s.definition, s.partition, s.state, s.status, s.attention, s.paused, s.revision, s.record,
+    s.created_at, s.ended_at`
+
+// stored is a saga as its row holds it.
+type stored struct {
+	saga.Saga
+	partition int16
+	status    saga.Status
+}
+
+func scanSaga(row pgx.CollectableRow) (*stored, error) {
+	var s stored
+	if err := scanSagaInto(row, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// scanSagaInto also takes further columns behind those of the saga.
+func scanSagaInto(row pgx.CollectableRow, s *stored, more ...any) error {
+	var (
+		definition int64
+		record     []byte
+		endedAt    *time.Time
+	)
+	columns := []any{
+		&s.ID, &s.OrderID, &definition, &s.partition, &s.State, &s.status, &s.Attention.Kind, &s.Paused, &s.Revision,
+		&record, &s.CreatedAt, &endedAt,
+	}
+	if err := row.Scan(append(columns, more...)...); err != nil {
+		return err
+	}
+	s.Definition = saga.Hash(uint64(definition)) //nolint:gosec // the same 64 bits
+	s.CreatedAt = s.CreatedAt.UTC()
+	if endedAt != nil {
+		s.EndedAt = endedAt.UTC()
+	}
+	return saga.UnmarshalRecord(record, &s.Saga)
+}
+
+// In the order of the ids, so that two transactions that want the same sagas wait and do not deadlock.
+const lockSQL = `
+SELECT` + sagaColumns + `
+FROM saga AS s
+WHERE s.id = ANY($1::uuid[])
+ORDER BY s.id
+FOR UPDATE`
+
+// Due times are of the database's clock, read when the locks are held: all coordinators agree about it.
+const nowSQL = `SELECT clock_timestamp()`
+
+const documentsSQL = `
+SELECT
+    s.id,
+    d.body
+FROM saga AS s
+JOIN order_document AS d ON d.order_id = s.order_id
+WHERE s.id = ANY($1::uuid[])`
+
+const keysSQL = `
+SELECT
+    k.scope,
+    k.key,
+    k.request_hash,
+    k.order_id,
+    k.answer
+FROM unnest($1::text[], $2::text[]) AS wanted (scope, key)
+JOIN request_key AS k ON k.scope = wanted.scope AND k.key = wanted.key`
+
+const updateSQL = `
+UPDATE saga AS s
+SET
+    state = u.state,
+    status = u.status,
+    attention = u.attention,
+    paused = u.paused,
+    revision = u.revision,
+    next_due = u.next_due,
+    record = u.record,
+    ended_at = u.ended_at
+FROM unnest(
+    $1::uuid[], $2::smallint[], $3::smallint[], $4::smallint[], $5::boolean[], $6::bigint[], $7::timestamptz[],
+    $8::bytea[], $9::timestamptz[]
+) AS u (id, state, status, attention, paused, revision, next_due, record, ended_at)
+WHERE s.id = u.id`
+
+const insertSagasSQL = `
+INSERT INTO saga (
+    id, order_id, definition, partition, state, status, revision, next_due, record, created_at
+)
+SELECT id, order_id, definition, partition, state, status, revision, next_due, record, created_at
+FROM unnest(
+    $1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::smallint[], $6::smallint[], $7::bigint[],
+    $8::timestamptz[], $9::bytea[], $10::timestamptz[]
+) AS u (id, order_id, definition, partition, state, status, revision, next_due, record, created_at)`
+
+const insertDocumentsSQL = `
+INSERT INTO order_document (
+    order_id, saga_id, shop, customer_id, reference, currency, total_minor, body, created_at
+)
+SELECT order_id, saga_id, shop, customer_id, reference, currency, total_minor, body, $9::timestamptz
+FROM unnest(
+    $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bytea[]
+) AS u (order_id, saga_id, shop, customer_id, reference, currency, total_minor, body)`
+
+const insertSKUsSQL = `
+INSERT INTO order_sku (sku, order_id)
+SELECT sku, order_id
+FROM unnest($1::text[], $2::uuid[]) AS u (sku, order_id)`
+
+const insertHistorySQL = `
+INSERT INTO saga_history (saga_id, at, revision, body)
+SELECT saga_id, $4::timestamptz, revision, body
+FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS u (saga_id, revision, body)`
+
+const insertOutboxSQL = `
+INSERT INTO outbox (at, body, claimed_until)
+VALUES ($1, $2, $1::timestamptz + $3::interval)
+RETURNING id`
+
+const raiseAttentionSQL = `
+INSERT INTO saga_attention (saga_id, kind, since)
+SELECT saga_id, kind, since
+FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[]) AS u (saga_id, kind, since)
+ON CONFLICT (saga_id) DO UPDATE SET kind = EXCLUDED.kind, since = EXCLUDED.since`
+
+const clearAttentionSQL = `
+DELETE FROM saga_attention
+WHERE saga_id = ANY($1::uuid[])`
+
+// A saga that is opened again lies behind the mark, where no scan would find it.
+const lowerMarkSQL = `
+UPDATE saga_low_water
+SET id = LEAST(id, $1::uuid)`
+
+// Who comes second with a key waits here for the first one's commit and then finds the key taken.
+const claimKeysSQL = `
+INSERT INTO request_key (scope, key, request_hash, order_id, answer, created_at)
+SELECT scope, key, request_hash, order_id, 0, clock_timestamp()
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[]) AS u (scope, key, request_hash, order_id)
+ON CONFLICT (scope, key) DO NOTHING
+RETURNING key`
+
+const insertKeysSQL = `
+INSERT INTO request_key (scope, key, request_hash, order_id, answer, created_at)
+SELECT scope, key, request_hash, order_id, answer, $6::timestamptz
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::smallint[])
+    AS u (scope, key, request_hash, order_id, answer)`
+
+const seeDefinitionsSQL = `
+INSERT INTO definition (hash, name, version)
+SELECT hash, name, version
+FROM unnest($1::bigint[], $2::text[], $3::integer[]) AS u (hash, name, version)
+ON CONFLICT (hash) DO NOTHING`
+
+// seeDefinitions notes which definitions have run on this database, for people who find a hash.
+func (e *engine) seeDefinitions(ctx context.Context) error {
+	var (
+		hashes   []int64
+		names    []string
+		versions []int32
+	)
+	for _, d := range e.catalogue.all() {
+		hashes = append(hashes, int64(d.Hash())) //nolint:gosec // the same 64 bits
+		names = append(names, d.Name())
+		versions = append(versions, int32(d.Version())) //nolint:gosec // a small number
+	}
+	if _, err := e.pool.Exec(ctx, seeDefinitionsSQL, hashes, names, versions); err != nil {
+		return fmt.Errorf("noting the definitions: %w", err)
+	}
+	return nil
+}
+
+// keyRow is what was answered under an idempotency key.
+type keyRow struct {
+	hash   []byte
+	order  uuid.UUID
+	answer saga.Verdict
+}
+
+type keyName struct{ scope, key string }
+
+// queueKeys asks for the answers given under the keys; they are in the map when the batch has been read.
+func queueKeys(batch *pgx.Batch, names []keyName, into map[keyName]keyRow) {
+	scopes, keys := make([]string, len(names)), make([]string, len(names))
+	for i, n := range names {
+		scopes[i], keys[i] = n.scope, n.key
+	}
+	batch.Queue(keysSQL, scopes, keys).Query(func(rows pgx.Rows) error {
+		var (
+			n keyName
+			k keyRow
+		)
+		_, err := pgx.ForEachRow(rows, []any{&n.scope, &n.key, &k.hash, &k.order, &k.answer}, func() error {
+			into[n] = keyRow{hash: append([]byte(nil), k.hash...), order: k.order, answer: k.answer}
+			return nil
+		})
+		return err
+	})
+}
+
+// timeOrNull is how a time that may be none goes into an array parameter.
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

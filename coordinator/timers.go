@@ -1,0 +1,266 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"recourse.dev/coordinator/saga"
+)
+
+// timers is the door through which time comes in. It keeps the alarms of the sagas that this coordinator wrote last and
+// of those whose partition it owns, fires them in batches, and reads the table again from time to time.
+//
+// An alarm is only a hint to look: what is due is decided under the saga's lock, on the database's clock. Two
+// coordinators that watch the same saga do no harm; the second finds nothing due.
+type timers struct {
+	engine     *engine
+	dispatcher *dispatcher
+	pool       *pgxpool.Pool
+	lags       *lags
+	alarms     *alarms
+	log        *slog.Logger
+
+	maxBatch int
+	every    time.Duration
+	holdBack time.Duration
+	rate     *bucket
+
+	// skew is what must be added to this machine's clock to get the database's, in nanoseconds.
+	skew atomic.Int64
+
+	mu      sync.Mutex
+	owned   map[int32]bool
+	rescan  chan struct{}
+	scanned atomic.Int64 // unix nanoseconds of the last scan that went well
+}
+
+// holdPause is how long a resend that is held back waits before it is looked at again.
+const holdPause = time.Second
+
+// hear keeps the alarms of what this coordinator writes.
+func (t *timers) hear(turn *turn) {
+	t.skew.Store(int64(time.Until(turn.now)))
+	for id, s := range turn.sagas {
+		if s != nil && s.history != nil {
+			t.alarms.set(id, s.NextDue())
+		}
+	}
+}
+
+// now is the database's clock as far as this process knows it.
+func (t *timers) now() time.Time { return time.Now().Add(time.Duration(t.skew.Load())) }
+
+// assigned and revoked follow the partitions that this coordinator's consumer owns.
+func (t *timers) assigned(partitions map[string][]int32) {
+	t.mu.Lock()
+	t.owned = make(map[int32]bool)
+	for _, list := range partitions {
+		for _, p := range list {
+			t.owned[p] = true
+		}
+	}
+	t.mu.Unlock()
+	select {
+	case t.rescan <- struct{}{}:
+	default:
+	}
+}
+
+func (t *timers) revoked(map[string][]int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.owned = nil
+}
+
+// partitions lists what is owned.
+func (t *timers) partitions() []int16 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []int16
+	for p := range t.owned {
+		list = append(list, int16(p)) //nolint:gosec // at most 1000 partitions
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (t *timers) owns(partition int16) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.owned[int32(partition)]
+}
+
+// run fires what is due until ctx ends.
+func (t *timers) run(ctx context.Context) error {
+	ticker := time.NewTicker(t.every)
+	defer ticker.Stop()
+	fails := 0
+	for {
+		wait := time.NewTimer(t.untilNext())
+		var err error
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return nil
+		case <-t.rescan:
+			err = t.scan(ctx)
+		case <-ticker.C:
+			err = t.scan(ctx)
+		case <-t.alarms.wake:
+		case <-wait.C:
+			err = t.fire(ctx)
+		}
+		wait.Stop()
+		if err == nil {
+			fails = 0
+			continue
+		}
+		if ctx.Err() == nil {
+			t.log.WarnContext(ctx, "timers failed; trying again", "error", err)
+			pause(ctx, backoff(fails))
+			fails++
+		}
+	}
+}
+
+func (t *timers) untilNext() time.Duration {
+	next := t.alarms.next()
+	if next.IsZero() {
+		return time.Hour
+	}
+	return max(0, next.Sub(t.now()))
+}
+
+// fire takes a batch of alarms whose time has come through the write path.
+func (t *timers) fire(ctx context.Context) error {
+	ids := t.alarms.take(t.now(), t.maxBatch)
+	if len(ids) == 0 {
+		return nil
+	}
+	if !t.rate.take(ctx, len(ids)) {
+		return nil
+	}
+	items := make([]item, len(ids))
+	for i, id := range ids {
+		items[i] = item{saga: id, door: doorTimer, events: t.due}
+	}
+	results, turn, err := t.engine.apply(ctx, items)
+	if err != nil {
+		soon := t.now().Add(time.Second)
+		for _, id := range ids {
+			t.alarms.add(id, soon)
+		}
+		return err
+	}
+	now := t.now()
+	for i := range results {
+		t.setAgain(ctx, ids[i], &results[i], now)
+	}
+	t.dispatcher.send(ctx, turn.commands)
+	return nil
+}
+
+// setAgain gives a saga its next alarm. One that changed has it already; here are those that were held back, came too
+// early, or cannot be worked on.
+func (t *timers) setAgain(ctx context.Context, id uuid.UUID, r *result, now time.Time) {
+	if r.err != nil {
+		t.log.WarnContext(ctx, "a timer was not applied", "saga_id", id, "error", r.err)
+		if r.err != errUnknownSaga { //nolint:errorlint // never wrapped
+			t.alarms.add(id, now.Add(t.every))
+		}
+		return
+	}
+	due := r.saga.NextDue()
+	if due.IsZero() || due.Before(now) && !t.owns(r.partition) {
+		return
+	}
+	if !due.After(now) {
+		due = now.Add(holdPause)
+	}
+	t.alarms.add(id, due)
+}
+
+// due lists the timers of a saga that have fired, without the resends that are held back: while the participant has
+// unread commands, ours is queued and not lost.
+func (t *timers) due(d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error) {
+	evs := s.DueEvents(now)
+	return slices.DeleteFunc(evs, func(ev saga.Event) bool {
+		if ev.Kind != saga.TimerFired {
+			return false
+		}
+		step := &s.Steps[ev.Step]
+		if step.State != saga.Issued && step.State != saga.Undoing || now.Sub(step.IssuedAt) > t.holdBack {
+			return false
+		}
+		partition := int32(t.engine.partition.of(s.OrderID.String()))
+		return t.lags.queued(d.Steps()[ev.Step].Participant, partition)
+	}), nil
+}
+
+const dueSQL = `
+SELECT
+    s.id,
+    s.next_due
+FROM saga AS s
+WHERE s.id >= (SELECT id FROM saga_low_water)
+    AND s.ended_at IS NULL
+    AND s.next_due < clock_timestamp() + $2::interval
+    AND s.partition = ANY($1::smallint[])`
+
+// scan reads the alarms of the owned partitions that come before the scan after the next one.
+func (t *timers) scan(ctx context.Context) error {
+	partitions := t.partitions()
+	if len(partitions) == 0 {
+		return nil
+	}
+	rows, err := t.pool.Query(ctx, dueSQL, partitions, 2*t.every)
+	if err != nil {
+		return fmt.Errorf("scanning open sagas: %w", err)
+	}
+	var (
+		id  uuid.UUID
+		due time.Time
+	)
+	_, err = pgx.ForEachRow(rows, []any{&id, &due}, func() error {
+		t.alarms.add(id, due)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("scanning open sagas: %w", err)
+	}
+	t.scanned.Store(time.Now().UnixNano())
+	return nil
+}
+
+// bucket lets a bounded number of timers through a second.
+type bucket struct {
+	rate   float64
+	size   float64
+	tokens float64
+	at     time.Time
+}
+
+func newBucket(rate, size int) *bucket {
+	return &bucket{rate: float64(rate), size: float64(size), tokens: float64(size), at: time.Now()}
+}
+
+// take waits until n may pass; false if ctx ends first. It is used by one goroutine.
+func (b *bucket) take(ctx context.Context, n int) bool {
+	now := time.Now()
+	b.tokens = min(b.size, b.tokens+now.Sub(b.at).Seconds()*b.rate)
+	b.at = now
+	b.tokens -= float64(n)
+	if b.tokens >= 0 {
+		return true
+	}
+	return pause(ctx, time.Duration(-b.tokens/b.rate*float64(time.Second)))
+}
