@@ -139,6 +139,9 @@ func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	halt.At(ctx, crash.WorkerAfterLoad)
+	if err := p.lock(ctx, tx, rounds); err != nil {
+		return err
+	}
 	for _, round := range rounds {
 		if err := p.round(ctx, tx, round); err != nil {
 			return err
@@ -153,6 +156,29 @@ func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
 	}
 	halt.At(ctx, crash.WorkerBeforeCommit)
 	return nil
+}
+
+// lock lets the domain lock rows for all kinds of commands at once; see Locker.
+func (p *poll) lock(ctx context.Context, tx pgx.Tx, rounds [][]int) error {
+	if p.w.locker == nil {
+		return nil
+	}
+	var commands []Input
+	for n, round := range rounds {
+		for _, i := range round {
+			c := p.deliveries[i].command
+			verdict := Decide(p.rows[c.key()].pure(), c.op)
+			// What the second command of an effect meets is known only after the first; a lock too many does no harm.
+			if n > 0 || verdict == RunDo || verdict == RunUndo {
+				commands = append(commands, c.input)
+			}
+		}
+	}
+	if len(commands) == 0 {
+		return nil
+	}
+	_, err := guard("a poll's locks", 0, func() ([]Outcome, error) { return nil, p.w.locker(ctx, tx, commands) })
+	return err
 }
 
 // round applies deliveries of different effects: what the rows know is answered, the rest goes to the domain.

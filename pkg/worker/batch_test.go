@@ -2,12 +2,15 @@ package worker_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
@@ -178,31 +181,54 @@ func TestProcess_undo_of_another_kind_is_parked(t *testing.T) {
 	require.Equal(t, 1, holds(t, pool))
 }
 
-// Two processes that both believe to own the partition apply the same records at the same time.
+// Two processes that both believe to own the partition have both found no rows when they run the domain. The slower one
+// meets the other's rows: of the domain, where there are any, or of the SDK.
 func TestProcess_two_owners_make_one_effect(t *testing.T) {
 	t.Parallel()
-	first := newShelf(t)
-	second := workertest.New(t, first.Pool, registerShelf)
-	for range 10 {
-		var commands []worker.Input
-		for range 20 {
-			commands = append(commands, reserve(skuPlain, 1))
-		}
-		records := first.Records(t, commands...)
-		before := holds(t, first.Pool)
-		var owners sync.WaitGroup
-		for _, w := range []*worker.Worker{first.Worker, second.Worker} {
-			owners.Go(func() {
-				replies, err := w.Process(t.Context(), records)
-				if err != nil || len(replies) != len(records) {
-					t.Errorf("%d replies, error %v", len(replies), err)
-				}
-			})
-		}
-		owners.Wait()
-		require.Equal(t, before+20, holds(t, first.Pool))
+	for _, sku := range []string{skuPlain, skuNone} {
+		t.Run(sku, func(t *testing.T) {
+			t.Parallel()
+			kit := newShelf(t)
+			registry := prometheus.NewRegistry()
+			var inDomain sync.WaitGroup
+			inDomain.Add(2)
+			owner := func(name string) *worker.Worker {
+				w, err := worker.New(worker.Config{Participant: name}, kit.Pool, slog.Default(), registry)
+				require.NoError(t, err)
+				var once sync.Once
+				worker.Handle(w, worker.Handler[*inventoryv1.ReserveStock, worker.NoUndo]{
+					Do: func(
+						ctx context.Context, tx pgx.Tx, batch []*worker.Command[*inventoryv1.ReserveStock],
+					) ([]worker.Outcome, error) {
+						once.Do(func() {
+							inDomain.Done()
+							inDomain.Wait()
+						})
+						return reserveOnShelf(ctx, tx, batch)
+					},
+				})
+				return w
+			}
+			var commands []worker.Input
+			for range 20 {
+				commands = append(commands, reserve(sku, 1))
+			}
+			records := kit.Records(t, commands...)
+			var owners sync.WaitGroup
+			for _, w := range []*worker.Worker{owner("first"), owner("second")} {
+				owners.Go(func() {
+					replies, err := w.Process(t.Context(), records)
+					if err != nil || len(replies) != len(records) {
+						t.Errorf("%d replies, error %v", len(replies), err)
+					}
+				})
+			}
+			owners.Wait()
+			require.Equal(t, 20, mustCount(t, kit.Pool, `SELECT count(*) FROM step`))
+			require.Zero(t, mustCount(t, kit.Pool, `SELECT count(*) FROM dead_letter`))
+			require.InDelta(t, 1, mustSum(t, registry, "recourse_worker_lost_races_total"), 0, "one of them was slower")
+		})
 	}
-	require.Zero(t, mustCount(t, first.Pool, `SELECT count(*) FROM dead_letter`))
 }
 
 // A database that is not there is nobody's fault.
@@ -225,6 +251,20 @@ func TestProcess_database_trouble_parks_nothing(t *testing.T) {
 
 	require.Len(t, kit.SendRecords(t, records...), 1, "the same records, when all is well again")
 	require.Zero(t, mustCount(t, kit.Pool, `SELECT count(*) FROM dead_letter`))
+}
+
+func mustSum(t *testing.T, registry *prometheus.Registry, name string) (sum float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		if family.GetName() == name {
+			for _, metric := range family.GetMetric() {
+				sum += metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }
 
 func mustLetter(t *testing.T, pool *pgxpool.Pool) deadletter.Letter {

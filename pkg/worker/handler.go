@@ -18,6 +18,18 @@ type Handler[D, U Input] struct {
 	Undo func(ctx context.Context, tx pgx.Tx, batch []*Undo[D, U]) ([]Outcome, error)
 }
 
+// Locker takes the row locks of a whole poll, in one order, before any handler runs. It gets the commands that handlers
+// are about to get, dos and undos of all kinds.
+//
+// A poll hands its commands to one handler after another, and each of them locks rows in its own order. Two processes
+// whose polls hold commands of several kinds would lock the same rows crosswise: a deadlock, which costs a second and
+// the work of one of the two. A participant whose handlers lock rows that many orders share therefore needs a Locker;
+// where every order locks rows of its own it is not needed, since no two processes have the same order in hand.
+type Locker func(ctx context.Context, tx pgx.Tx, commands []Input) error
+
+// LockFirst sets the Locker. It is called before Run.
+func (w *Worker) LockFirst(locker Locker) { w.locker = locker }
+
 // CallHandler is a step whose effect is made by somebody else: a card gateway, a carrier, a mail server.
 //
 // Prepare writes what shall be asked for, the transaction commits, Call asks, Settle writes the answer. The row is in

@@ -34,6 +34,7 @@ type Worker struct {
 	replyTopic    string
 	registrations []*registration
 	byType        map[string]*registration
+	locker        Locker
 	calls         *calls
 	registerer    prometheus.Registerer
 	consumer      atomic.Pointer[kafka.Consumer]
