@@ -83,7 +83,11 @@ func (b *book) replay(r record) error {
 	if r.Shipment.ID == "" {
 		return errors.New("there is no shipment in it")
 	}
-	if rate := r.Shipment.SelectedRate; rate != nil {
+	rate := r.Shipment.SelectedRate
+	if (rate == nil) != (r.Shipment.TrackingCode == nil) {
+		return fmt.Errorf("shipment %s is bought by half", r.Shipment.ID)
+	}
+	if rate != nil {
 		if _, err := money.ParseAmount(rate.Rate, rate.Currency); err != nil {
 			return fmt.Errorf("shipment %s: %w", r.Shipment.ID, err)
 		}

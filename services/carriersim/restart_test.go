@@ -81,7 +81,11 @@ func TestRestart_refuses_a_ledger_that_is_not_one(t *testing.T) {
 		{"not JSON", "hello\n", "line 1"},
 		{"no shipment", "{}\n", "no shipment"},
 		{"a gap", `{"shipment":{"id":"shp_1"},"entry":{"seq":2}}` + "\n", "entry 2"},
-		{"a rate", `{"shipment":{"id":"shp_1","selected_rate":{"rate":"x","currency":"EUR"}}}` + "\n", "shp_1"},
+		{"half", `{"shipment":{"id":"shp_1","tracking_code":"SIM1"}}` + "\n", "by half"},
+		{
+			"a rate", `{"shipment":{"id":"shp_1","tracking_code":"S","selected_rate":{"rate":"x","currency":"EUR"}}}` + "\n",
+			"shp_1",
+		},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {

@@ -138,6 +138,9 @@ func (b *book) replay(r record) error {
 			return fmt.Errorf("entry %d: %w %q", entry.Seq, money.ErrUnknownCurrency, entry.Currency)
 		}
 	}
+	if r.Intent != nil && r.Intent.Status == RequiresCapture && r.Intent.CaptureBefore == nil {
+		return fmt.Errorf("intent %s is authorized without an end", r.Intent.ID)
+	}
 	if r.Refund != nil && b.accounts[r.Refund.PaymentIntent] == nil {
 		return fmt.Errorf("refund %s belongs to no intent", r.Refund.ID)
 	}

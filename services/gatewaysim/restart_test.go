@@ -88,6 +88,7 @@ func TestRestart_refuses_a_ledger_that_is_not_one(t *testing.T) {
 		{"another file", `{"level":"info"}` + "\n", "unknown field"},
 		{"a gap", head + `"entries":[{"seq":7,"currency":"EUR"}]}` + "\n", "entry 7"},
 		{"a currency", head + `"entries":[{"seq":1,"currency":"X"}]}` + "\n", "currency"},
+		{"endless", head + `"intent":{"id":"pi_1","status":"requires_capture"}}` + "\n", "pi_1"},
 		{"an orphan", head + `"refund":{"id":"re_1"}}` + "\n", "re_1"},
 	}
 	for _, tc := range cases {
