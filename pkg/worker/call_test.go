@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"recourse.dev/pkg/crash"
@@ -153,6 +154,67 @@ func TestCall_undo_unknown(t *testing.T) {
 	require.NotNil(t, kit.Undo(t, workertest.Again(t, void(do))).GetInDoubt())
 	require.Equal(t, []string{"undo undone 2"}, summaries(kit.Resolve(t)))
 	require.Zero(t, g.blocked())
+}
+
+func TestCall_undo_in_doubt_is_asked_about_soon_however_long_the_do_took(t *testing.T) {
+	t.Parallel()
+	kit, g := newTill(t)
+	g.silent = 4
+	do := authorize(tokenLost)
+	kit.Do(t, do)
+	for range g.silent {
+		kit.Resolve(t)
+	}
+	require.Equal(t, worker.StateDone, kit.State(t, do))
+	g.loseVoids()
+	next := kit.Undo(t, void(do)).GetInDoubt().GetNextProbe().AsTime()
+	require.Less(t, time.Until(next), 2*time.Second)
+}
+
+func TestCall_undo_while_the_resolver_asks(t *testing.T) {
+	t.Parallel()
+	kit, g := newTill(t)
+	do := authorize(tokenLost)
+	require.NotNil(t, kit.Do(t, do).GetInDoubt())
+	<-g.arrived
+	g.held = make(chan struct{})
+	_, err := kit.Pool.Exec(t.Context(), `UPDATE step SET next_probe_at = now()`)
+	require.NoError(t, err)
+	asked, err := kit.Worker.Resolve(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, asked)
+	<-g.arrived
+
+	other := workertest.New(t, kit.Pool, registerTill(g))
+	require.NotNil(t, other.Undo(t, void(do)).GetInDoubt())
+	asked, err = other.Worker.Resolve(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, asked, "the question is being asked")
+	close(g.held)
+	require.Equal(t, []string{"do done 1", "undo undone 2"}, summaries(kit.Resolve(t)))
+}
+
+// A call that could not begin while its lease lasts is left to the resolver.
+func TestCall_that_waited_too_long_is_not_made(t *testing.T) {
+	t.Parallel()
+	kit, g := newTill(t, func(c *worker.Config) { c.MaxCalls, c.CallTimeout = 1, 10*time.Millisecond })
+	g.held, g.deaf = make(chan struct{}), true
+	first, second := authorize(tokenPlain), authorize(tokenPlain)
+	_, err := kit.Worker.Process(t.Context(), kit.Records(t, first, second))
+	require.NoError(t, err)
+	<-g.arrived
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		var due bool
+		err := kit.Pool.QueryRow(t.Context(), `SELECT bool_and(next_probe_at < now()) FROM step`).Scan(&due)
+		require.NoError(c, err)
+		require.True(c, due)
+	}, 10*time.Second, 50*time.Millisecond)
+	close(g.held)
+	require.NoError(t, kit.Worker.Await(t.Context()))
+	require.Equal(t, 1, g.asks(key(first))+g.asks(key(second)))
+	kit.Resolve(t)
+	require.ElementsMatch(t, []string{"do done 1"}, summaries(kit.Resolve(t)), "one at a time")
+	require.Equal(t, 2, g.blocked())
 }
 
 // The row in doubt is all that a dead process leaves, and all that the next one needs.

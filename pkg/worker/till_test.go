@@ -37,13 +37,15 @@ var errNoAnswer = errors.New("no answer from the gateway")
 type gateway struct {
 	mu     sync.Mutex
 	status map[string]string // key -> authorized, declined, voided
-	// doubled counts requests that a gateway without idempotency keys would have carried out twice.
-	doubled int
-	asked   map[string]int
+	asked  map[string]int
 	// silent is how many answers of a key are lost.
 	silent int
 	// held, when set, keeps every request waiting until it is closed.
 	held chan struct{}
+	// deaf requests do not notice that nobody waits for them any more.
+	deaf bool
+	// voidsLost loses the answers of all voids.
+	voidsLost bool
 	// arrived gets a token for every request.
 	arrived chan struct{}
 }
@@ -67,7 +69,9 @@ func (g *gateway) blocked() (n int) {
 
 func (g *gateway) authorize(ctx context.Context, c *worker.Command[*paymentv1.AuthorizePayment]) (any, error) {
 	g.arrived <- struct{}{}
-	if g.held != nil {
+	if g.held != nil && g.deaf {
+		<-g.held
+	} else if g.held != nil {
 		select {
 		case <-g.held:
 		case <-ctx.Done():
@@ -103,14 +107,17 @@ func (g *gateway) void(
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked["void "+u.Key]++
-	if g.status[u.Key] == "voided" {
-		g.doubled++
-	}
 	g.status[u.Key] = "voided"
-	if u.Did.GetPaymentToken() == tokenVoidLost && g.asked["void "+u.Key] <= g.silent {
+	if g.voidsLost || u.Did.GetPaymentToken() == tokenVoidLost && g.asked["void "+u.Key] <= g.silent {
 		return nil, errNoAnswer
 	}
 	return "voided", nil
+}
+
+func (g *gateway) loseVoids() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.voidsLost = true
 }
 
 func (g *gateway) asks(key string) int {
