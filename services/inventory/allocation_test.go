@@ -83,7 +83,9 @@ func TestStock_Reserve_ChoosesLocations(t *testing.T) {
 
 func TestStock_Reserve_SharesSplitAmongLinesOfOneSKU(t *testing.T) {
 	t.Parallel()
-	stock := inventory.NewStock([]inventory.Shelf{shelf(1, 1, 3, "DE", 1), shelf(1, 2, 4, "DE", 2), shelf(2, 1, 9, "DE", 1)})
+	stock := inventory.NewStock([]inventory.Shelf{
+		shelf(1, 1, 3, "DE", 1), shelf(1, 2, 4, "DE", 2), shelf(2, 1, 9, "DE", 1),
+	})
 	lines, refusal := stock.Reserve([]inventory.Want{
 		{OrderLineID: "1", SKU: "MUG", Quantity: 2},
 		{OrderLineID: "2", SKU: "PEN", Quantity: 1},
@@ -105,7 +107,8 @@ func TestStock_Reserve_Refuses(t *testing.T) {
 		{"no_line_id", []inventory.Want{{SKU: "MUG", Quantity: 1}}, "invalid_command",
 			`line id "" is not 1 to 64 printable characters`},
 		{"line_twice", []inventory.Want{{"1", "MUG", 1}, {"1", "PEN", 1}}, "invalid_command", `line id "1" is there twice`},
-		{"none", []inventory.Want{{"1", "MUG", 0}}, "invalid_command", `line "1" wants 0 of MUG; 1 to 1000000000 can be ordered`},
+		{"none", []inventory.Want{{"1", "MUG", 0}}, "invalid_command",
+			`line "1" wants 0 of MUG; 1 to 1000000000 can be ordered`},
 		{"overflow", []inventory.Want{{"1", "MUG", 1 << 62}}, "invalid_command",
 			`line "1" wants 4611686018427387904 of MUG; 1 to 1000000000 can be ordered`},
 		{"unknown", []inventory.Want{{"1", "MUG", 1}, {"2", "CUP", 1}, {"3", "mug", 1}, {"4", "CUP", 1}}, "unknown_sku",

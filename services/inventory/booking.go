@@ -79,7 +79,8 @@ func receive(ctx context.Context, pool *pgxpool.Pool, key string, r Receipt, now
 	}
 	cause := Cause{CauseID: causeOfKey(key), Reason: r.Reason, Actor: r.Actor, At: instant(now)}
 	pointer := func(i int) string { return fmt.Sprintf("/lines/%d", i) }
-	return book(ctx, pool, request{KindReceive, key, r, places, pointer}, cause, func(stock *Stock, keys []LevelKey) error {
+	req := request{KindReceive, key, r, places, pointer}
+	return book(ctx, pool, req, cause, func(stock *Stock, keys []LevelKey) error {
 		sums := make(map[LevelKey]int64, len(keys))
 		for i, l := range r.Lines {
 			sums[keys[i]] += l.Quantity
@@ -191,9 +192,11 @@ func findLevels(ctx context.Context, tx pgx.Tx, r request) ([]LevelKey, error) {
 		case !known:
 			return nil, &Fault{CodeUnknownSKU, r.pointer(i) + "/sku", fmt.Sprintf("%s is not in the catalogue", p.SKU)}
 		case !item.Tracked:
-			return nil, &Fault{CodeUntrackedItem, r.pointer(i) + "/sku", fmt.Sprintf("%s has no stock: it is not tracked", p.SKU)}
+			return nil, &Fault{CodeUntrackedItem, r.pointer(i) + "/sku",
+				fmt.Sprintf("%s has no stock: it is not tracked", p.SKU)}
 		case !placed:
-			return nil, &Fault{CodeUnknownLocation, r.pointer(i) + "/location", fmt.Sprintf("there is no location %s", p.Location)}
+			return nil, &Fault{CodeUnknownLocation, r.pointer(i) + "/location",
+				fmt.Sprintf("there is no location %s", p.Location)}
 		}
 		keys[i] = LevelKey{ItemID: item.ItemID, LocationID: location}
 	}

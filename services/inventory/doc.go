@@ -23,8 +23,9 @@
 //
 // # Locks
 //
-// Reservation rows by id, then levels by (item, location), then inserts. The sweeper skips reservations that somebody has
-// in hand; for one that both want, whoever locks the row first decides whether it is consumed or expired.
+// Reservation rows by id, then levels by (item, location), then inserts; for a poll with commands of several kinds once
+// for all of them. The sweeper skips reservations that somebody has in hand; for one that it and a commit want, whoever
+// locks the row first decides whether it is consumed or expired.
 //
 // # Counting
 //

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"recourse.dev/pkg/worker"
 	inventoryv1 "recourse.dev/schemas/gen/recourse/inventory/v1"
@@ -41,6 +42,79 @@ func (h *Handler) Register(w *worker.Worker) {
 		Do: h.ReserveStock, Undo: h.ReleaseStock,
 	})
 	worker.Handle(w, worker.Handler[*inventoryv1.CommitStock, worker.NoUndo]{Do: h.CommitStock})
+	w.LockFirst(h.lockPoll)
+}
+
+// lockPoll takes the locks of a poll with commands of several kinds. Each handler locks in the one order for itself,
+// but the second one of a transaction would begin again at the front while the first one's locks are held, and two
+// workers that do so on the same goods deadlock. A poll of one kind needs nothing: its handler takes all at once.
+func (h *Handler) lockPoll(ctx context.Context, tx pgx.Tx, commands []worker.Input) error {
+	var skus []SKU
+	var orders []uuid.UUID
+	kinds := make(map[protoreflect.FullName]bool)
+	for _, c := range commands {
+		kinds[c.ProtoReflect().Descriptor().FullName()] = true
+		if in, ok := c.(*inventoryv1.ReserveStock); ok {
+			skus = append(skus, skusOf(in)...)
+			continue
+		}
+		order, err := uuid.Parse(c.GetMeta().GetOrderId())
+		if err != nil {
+			return fmt.Errorf("reading an order id: %w", err)
+		}
+		orders = append(orders, order)
+	}
+	if len(kinds) < 2 {
+		return nil
+	}
+	holdings, err := lockHoldings(ctx, tx, orders)
+	if err != nil {
+		return err
+	}
+	items, err := itemsBySKU(ctx, tx, skus)
+	if err != nil {
+		return err
+	}
+	keys, anywhere := reach(holdings)
+	_, err = lockStock(ctx, tx, append(anywhere, trackedIDs(items)...), keys)
+	return err
+}
+
+// reach lists the levels that releasing or committing the holdings can touch: those they keep something of, and for an
+// expired hold, which may find its goods anywhere now, all levels of its items.
+func reach(holdings []*Holding) (keys []LevelKey, anywhere []uuid.UUID) {
+	for _, h := range holdings {
+		switch {
+		case h.State.Live():
+			keys = append(keys, h.keys()...)
+		case h.State == StateExpired:
+			for _, l := range h.Lines {
+				anywhere = append(anywhere, l.ItemID)
+			}
+		}
+	}
+	return keys, anywhere
+}
+
+// skusOf lists what an order names. What no SKU looks like is not even looked for; the rules find it unknown.
+func skusOf(in *inventoryv1.ReserveStock) []SKU {
+	var skus []SKU
+	for _, l := range in.GetLines() {
+		if sku := SKU(l.GetSku()); sku.Valid() {
+			skus = append(skus, sku)
+		}
+	}
+	return skus
+}
+
+func trackedIDs(items map[SKU]Item) []uuid.UUID {
+	var ids []uuid.UUID
+	for _, item := range items {
+		if item.Tracked {
+			ids = append(ids, item.ItemID)
+		}
+	}
+	return ids
 }
 
 // ReserveStock holds every line of an order, or none. First come first served, in record order.
@@ -52,15 +126,9 @@ func (h *Handler) ReserveStock(
 	orders := make([]uuid.UUID, len(batch))
 	for i, c := range batch {
 		orders[i] = c.OrderID
-		for _, l := range c.Input.GetLines() {
-			// What no SKU looks like is not even looked for; the rules find it unknown.
-			if sku := SKU(l.GetSku()); sku.Valid() {
-				skus = append(skus, sku)
-			}
-		}
+		skus = append(skus, skusOf(c.Input)...)
 	}
-	slices.Sort(skus)
-	items, err := itemsBySKU(ctx, tx, slices.Compact(skus))
+	items, err := itemsBySKU(ctx, tx, skus)
 	if err != nil {
 		return nil, err
 	}
@@ -68,13 +136,7 @@ func (h *Handler) ReserveStock(
 	if err != nil {
 		return nil, err
 	}
-	var tracked []uuid.UUID
-	for _, item := range items {
-		if item.Tracked {
-			tracked = append(tracked, item.ItemID)
-		}
-	}
-	stock, err := lockStock(ctx, tx, tracked, nil)
+	stock, err := lockStock(ctx, tx, trackedIDs(items), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -202,18 +264,7 @@ func (h *Handler) CommitStock(
 	for _, holding := range holdings {
 		byOrder[holding.OrderID] = append(byOrder[holding.OrderID], holding)
 	}
-	var keys []LevelKey
-	var anywhere []uuid.UUID // an expired hold may find its goods at another location now
-	for _, of := range byOrder {
-		switch chosen := pick(of); {
-		case chosen.State.Live():
-			keys = append(keys, chosen.keys()...)
-		case chosen.State == StateExpired:
-			for _, l := range chosen.Lines {
-				anywhere = append(anywhere, l.ItemID)
-			}
-		}
-	}
+	keys, anywhere := reach(holdings)
 	stock, err := lockStock(ctx, tx, anywhere, keys)
 	if err != nil {
 		return nil, err

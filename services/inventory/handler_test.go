@@ -137,7 +137,8 @@ func TestHandler_ReserveStock_Refuses(t *testing.T) {
 		{"sku_no_text_column_takes", s.reserve(want{"A\x00B", 1}), "unknown_sku", `not in the catalogue: "A\x00B"`},
 		{"no_lines", s.reserve(), "invalid_command", "an order has 1 to 1000 lines, not 0"},
 		{"hold_has_ended", late, "reservation_expired", "the hold was to end at 2020-01-02T03:04:05Z, which has passed"},
-		{"hold_without_end", endless, "invalid_command", "expires_at is missing or no time: a hold without an end is not made"},
+		{"hold_without_end", endless, "invalid_command",
+			"expires_at is missing or no time: a hold without an end is not made"},
 		{"no_country", nowhere, "invalid_command", `ship_to_country "Germany" is no ISO 3166-1 alpha-2 code`},
 		{"order_holds_already", again, "already_reserved",
 			fmt.Sprintf("order %s holds stock already", twice.GetMeta().GetOrderId())},
@@ -165,7 +166,9 @@ func TestHandler_ReserveStock_FirstComeFirstServedInOnePoll(t *testing.T) {
 	for _, reply := range s.kit.Send(t, polled...) {
 		answers = append(answers, fmt.Sprintf("%t %s", reply.GetDone() != nil, reply.GetRefused().GetDetail()))
 	}
-	require.Equal(t, []string{"true ", "false MUG: wanted 7, available 6", "true ", "false MUG: wanted 1, available 0"}, answers)
+	require.Equal(t, []string{
+		"true ", "false MUG: wanted 7, available 6", "true ", "false MUG: wanted 1, available 0",
+	}, answers)
 	require.Equal(t, int64(10), s.totals(t)["MUG"].Reservations.Held)
 	require.Equal(t, int64(3), s.level(t, "MUG", "BERLIN").Version, "received, and a movement for each of two orders")
 }

@@ -1,15 +1,18 @@
 package inventory_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert" // for the type that EventuallyWithT hands in
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"recourse.dev/pkg/message"
+	"recourse.dev/pkg/pgtest"
 	"recourse.dev/pkg/worker"
 	"recourse.dev/pkg/worker/workertest"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
@@ -162,6 +165,62 @@ func TestRace_CommitAndSweeper(t *testing.T) {
 	require.Equal(t, expired, one[int](t, s.kit, `SELECT count(*) FROM reservation WHERE state = 'expired'`))
 	require.Equal(t, orders, one[int](t, s.kit, `SELECT count(*) FROM reservation WHERE state = 'consumed'`))
 	require.Equal(t, int64(orders), s.totals(t)["MUG"].Ledger.Shipped)
+}
+
+// Polls of several kinds on overlapping goods, as two processes have them all day: without Handler.lockPoll most of
+// these polls wait a second for the deadlock detector.
+func TestRace_MixedPollsDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	const items, polls, orders = 60, 25, 10
+	sku := func() string { return fmt.Sprintf("SKU-%d", rand.IntN(items)) }
+	for i := range items {
+		s.stock(t, fmt.Sprintf("SKU-%d", i), "BERLIN", "DE", polls*orders*4)
+	}
+	var group errgroup.Group
+	for range 2 {
+		kit := s.newKit(t)
+		var batches [][]*kgo.Record
+		var answers []worker.Input // to the poll before
+		for range polls {
+			batch := answers
+			answers = nil
+			for range orders {
+				command := s.reserve(want{sku(), 1}, want{sku(), 2})
+				batch = append(batch, command)
+				if rand.IntN(4) == 0 {
+					answers = append(answers, release(command))
+				} else {
+					answers = append(answers, commit(command))
+				}
+			}
+			batches = append(batches, kit.Records(t, batch...))
+		}
+		group.Go(func() error {
+			for _, batch := range batches {
+				if _, err := kit.Worker.Process(t.Context(), batch); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+	s.totals(t)
+
+	// The server counts a session's deadlocks for sure when the session ends.
+	watch := pgtest.Pool(t, s.pool.Config().ConnString())
+	s.pool.Close()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		var others int
+		require.NoError(c, watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'pgtest' AND pid <> pg_backend_pid()`).Scan(&others))
+		require.Zero(c, others)
+	}, 10*time.Second, 50*time.Millisecond)
+	var deadlocks int
+	require.NoError(t, watch.QueryRow(t.Context(),
+		`SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks))
+	require.Zero(t, deadlocks)
 }
 
 func TestSweeper_SkipsWhatACommandHasInHand(t *testing.T) {

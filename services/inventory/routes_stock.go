@@ -30,7 +30,8 @@ func (a *API) CreateItem(
 	}
 	if added {
 		return inventoryapi.CreateItem201JSONResponse{
-			Body: apiItem(stored), Headers: inventoryapi.CreateItem201ResponseHeaders{Location: "/v1/items/" + string(stored.SKU)},
+			Body:    apiItem(stored),
+			Headers: inventoryapi.CreateItem201ResponseHeaders{Location: "/v1/items/" + string(stored.SKU)},
 		}, nil
 	}
 	if stored.GTIN != wanted.GTIN || stored.Tracked != wanted.Tracked {
@@ -105,7 +106,8 @@ func (a *API) CreateLocation(
 	}
 	if stored.Country != wanted.Country || stored.Active != wanted.Active || stored.Priority != wanted.Priority {
 		return nil, httpserver.NewProblem(httpserver.CodeDuplicateLocation, fmt.Sprintf(
-			"%s is there with country %s, active %t and priority %d.", stored.Code, stored.Country, stored.Active, stored.Priority))
+			"%s is there with country %s, active %t and priority %d.",
+			stored.Code, stored.Country, stored.Active, stored.Priority))
 	}
 	return inventoryapi.CreateLocation200JSONResponse(apiLocation(stored)), nil
 }

@@ -186,7 +186,8 @@ func TestAPI_ReceiveStock_OncePerKey(t *testing.T) {
 	status, text := r.post(t, "/v1/stock/receive", "delivery-17", strings.Replace(body, "5", "6", 1))
 	require.Equal(t, 422, status)
 	require.Contains(t, text, `"idempotency_key_reused"`)
-	status, text = r.post(t, "/v1/stock/adjust", "delivery-17", `{"sku": "MUG", "location": "BERLIN", "count": 2, "reason": "x"}`)
+	status, text = r.post(t, "/v1/stock/adjust", "delivery-17",
+		`{"sku": "MUG", "location": "BERLIN", "count": 2, "reason": "x"}`)
 	require.Equal(t, 422, status, text)
 
 	t.Run("a_refused_request_leaves_its_key_free", func(t *testing.T) {
@@ -206,12 +207,14 @@ func TestAPI_AdjustStock(t *testing.T) {
 	status, first := r.post(t, "/v1/stock/adjust", "a", counted)
 	require.Equal(t, 200, status, first)
 	require.Contains(t, first, `"d_on_hand":-2`)
-	status, text := r.post(t, "/v1/stock/adjust", "b", `{"sku": "MUG", "location": "BERLIN", "delta": 4, "reason": "found"}`)
+	status, text := r.post(t, "/v1/stock/adjust", "b",
+		`{"sku": "MUG", "location": "BERLIN", "delta": 4, "reason": "found"}`)
 	require.Equal(t, 200, status, text)
 	_, again := r.post(t, "/v1/stock/adjust", "a", counted)
 	require.Equal(t, first, again, "a repeat corrects nothing again, though the count is wrong by now")
 	require.Equal(t, int64(7), r.level(t, "MUG", "BERLIN").OnHand)
-	status, text = r.post(t, "/v1/stock/adjust", "c", `{"sku": "MUG", "location": "BERLIN", "count": 7, "reason": "stocktake"}`)
+	status, text = r.post(t, "/v1/stock/adjust", "c",
+		`{"sku": "MUG", "location": "BERLIN", "count": 7, "reason": "stocktake"}`)
 	require.Equal(t, 200, status)
 	require.Contains(t, text, `"movements":[]`, "the book was right")
 	require.Equal(t, int64(2), r.totals(t)["MUG"].Ledger.Adjusted)
@@ -249,7 +252,8 @@ func TestAPI_PagesLists(t *testing.T) {
 			return rows, page.JSON200.NextCursor
 		},
 		"movements": func(cursor *string) (rows []string, next *string) {
-			page, err := r.client.ListMovementsWithResponse(ctx, &inventoryapi.ListMovementsParams{Cursor: cursor, Limit: &limit})
+			page, err := r.client.ListMovementsWithResponse(ctx,
+				&inventoryapi.ListMovementsParams{Cursor: cursor, Limit: &limit})
 			require.NoError(t, err)
 			for _, m := range page.JSON200.Movements {
 				rows = append(rows, fmt.Sprintf("%s@%s#%d", m.Sku, m.Location, m.Version))

@@ -62,7 +62,8 @@ func TestSchema_RefusesIllegalWrites(t *testing.T) {
 	pool := honestDB(t)
 	for _, c := range []struct{ name, before, write, constraint string }{
 		{"reserve_6_of_5", "", `UPDATE stock_level SET reserved = 6, version = 3`, "no_oversell"},
-		{"reserve_by_inventing_a_shortage", "", `UPDATE stock_level SET reserved = 6, shortage = 1, version = 3`, "level_guard"},
+		{"reserve_by_inventing_a_shortage", "",
+			`UPDATE stock_level SET reserved = 6, shortage = 1, version = 3`, "level_guard"},
 		{"reserve_while_short", counted, `UPDATE stock_level SET reserved = 3, version = 4`, "no_oversell"},
 		{"reserve_more_shortage", counted, `UPDATE stock_level SET reserved = 3, shortage = 2, version = 4`, "level_guard"},
 		{"begin_with_a_shortage", `INSERT INTO location (location_id, code, country)
@@ -83,7 +84,8 @@ func TestSchema_RefusesIllegalWrites(t *testing.T) {
 			move("3 ship -1 0 0 4 2 0 c3"), "kind_shape"},
 		{"release_that_reserves", "", `UPDATE stock_level SET reserved = 3, version = 3;` +
 			move("3 release 0 1 0 5 3 0 c3"), "kind_shape"},
-		{"unknown_kind", "", `UPDATE stock_level SET on_hand = 9, version = 3;` + move("3 gift 4 0 0 9 2 0 c3"), "kind_shape"},
+		{"unknown_kind", "", `UPDATE stock_level SET on_hand = 9, version = 3;` +
+			move("3 gift 4 0 0 9 2 0 c3"), "kind_shape"},
 		{"stale_write", "", `UPDATE stock_level SET on_hand = 9, version = 1`, "level_guard"},
 		{"write_without_version", "", `UPDATE stock_level SET on_hand = 9`, "level_guard"},
 		{"version_skipped", "", `UPDATE stock_level SET on_hand = 9, version = 4;` +

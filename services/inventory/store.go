@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,9 @@ WHERE sku = ANY(@skus::text[])`
 
 // itemsBySKU reads the catalogue; what is not in it is not in the map.
 func itemsBySKU(ctx context.Context, tx pgx.Tx, skus []SKU) (map[SKU]Item, error) {
+	skus = slices.Clone(skus)
+	slices.Sort(skus)
+	skus = slices.Compact(skus)
 	rows, err := tx.Query(ctx, selectItemsSQL, pgx.StrictNamedArgs{"skus": skus})
 	if err != nil {
 		return nil, fmt.Errorf("reading items: %w", err)

@@ -670,7 +670,7 @@ type ClientInterface interface {
 
 	// CreateItemWithBody Put an item into the catalogue
 	//
-	// Creating the same item again answers 200 with the one that is there; another item of the same SKU is 409.
+	// Creating the same item again answers 200; another one of the same SKU is 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -679,7 +679,7 @@ type ClientInterface interface {
 
 	// CreateItem Put an item into the catalogue
 	//
-	// Creating the same item again answers 200 with the one that is there; another item of the same SKU is 409.
+	// Creating the same item again answers 200; another one of the same SKU is 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -818,7 +818,7 @@ func (c *Client) ListItems(ctx context.Context, params *ListItemsParams, reqEdit
 
 // CreateItemWithBody Put an item into the catalogue
 //
-// Creating the same item again answers 200 with the one that is there; another item of the same SKU is 409.
+// Creating the same item again answers 200; another one of the same SKU is 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -837,7 +837,7 @@ func (c *Client) CreateItemWithBody(ctx context.Context, contentType string, bod
 
 // CreateItem Put an item into the catalogue
 //
-// Creating the same item again answers 200 with the one that is there; another item of the same SKU is 409.
+// Creating the same item again answers 200; another one of the same SKU is 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1967,7 +1967,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateItemWithBodyWithResponse Put an item into the catalogue
 	//
-	// Creating the same item again answers 200 with the one that is there; another item of the same SKU is 409.
+	// Creating the same item again answers 200; another one of the same SKU is 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1976,7 +1976,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateItemWithResponse Put an item into the catalogue
 	//
-	// Creating the same item again answers 200 with the one that is there; another item of the same SKU is 409.
+	// Creating the same item again answers 200; another one of the same SKU is 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2770,7 +2770,7 @@ func (c *ClientWithResponses) ListItemsWithResponse(ctx context.Context, params 
 
 // CreateItemWithBodyWithResponse Put an item into the catalogue
 //
-// Creating the same item again answers 200 with the one that is there; another item of the same SKU is 409.
+// Creating the same item again answers 200; another one of the same SKU is 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2785,7 +2785,7 @@ func (c *ClientWithResponses) CreateItemWithBodyWithResponse(ctx context.Context
 
 // CreateItemWithResponse Put an item into the catalogue
 //
-// Creating the same item again answers 200 with the one that is there; another item of the same SKU is 409.
+// Creating the same item again answers 200; another one of the same SKU is 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4926,82 +4926,82 @@ func (sh *strictHandler) ListTotals(ctx echo.Context, params ListTotalsParams) e
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1Hxrk9M4l/Bf0et3qnaox0knDcPDhE/AwCxLD7A01FTtNNuttk4STduSkeQO2d7sb9/SxbLsyIkDgZ3h",
-	"C51Y1jk695tyl2S8KDkDpmQyu0tKLHABCoT59KwSkgv9FwGZCVoqylkySxh8VpeZeYj4HKkloBIvAF3D",
-	"nAsYJ2lC9bJPFYh1kiYMF5DMEvtCkiYyW0KB9bYF/nwGbKGWyeyn6WmaqHWpV0olKFskm02avCRQlFwB",
-	"y9avYL2NymtcgERqSSUS8KkCqdCcCwS3IMboHBhBVCG8wJShFVVL82CNBJSAlUd0CZiAaDANgI401DTR",
-	"e1MBJJkpUUHPEaanj9KkoMx/TpMSKwVCw/jPP/7f6H8+/uOHJHbKM1pQtX04u1FI4j7a5maDEC8Cc1zl",
-	"Kpn9NEk1krSoimR2OpkYFO2nqceFMgULEBYZnmGNwAuaK4hw/xknoHHCKHcre7Fyz1uI/SBgnsyS/3/S",
-	"SN6JfSpPatAahMHl/KZq0IiBkDfV4N3Pb6pko3cVIEvOJBghfyv4dQ6F/jPjTAEzjMBlmVOLzElpV/zj",
-	"T6nPfzcQWr2vgdim4O9LrNAKS7QSnC0QZgSt9FeKI8LRj+9ePEM/P/jpn/fGhgZuQw3vSaZqfXTcTeSS",
-	"l8k2AI4I1bL/GC04SESZ4kaIciALEJphgeA+fNCV246IpskT8mclVVFThxCqQeH8reAlCEU1Lec4l9BF",
-	"5flnnKl8jTgzQpPxiilzYgK5whqRMtjiLsH1EXfR1tJhkyZmu20R/Ve+QgVma5RT0Me2RmnORYGVlfaH",
-	"D5JALaaT+l+gHZNt7dCHy9Ve1v9iFm3SRgEOknstoFjuf+udXaVF5KYaJvyhJfvDKU+gpQ7uR39yfv0n",
-	"ZEqD+AUwOQPlVLHDM8MCT16CFYwULSCJCBIIYfm79YSS6Nc31uxvfc/ncwltwDVft9lWYqFozYlw/f3T",
-	"6PqGAW3BOlf4OgeUcQKpdTSfcVHmgCpGIOPEPOUCLTEjOYjLEjOajWN0EEAEvQV2eQjxFC9pFqFGh6+U",
-	"JPXa8OieZv58NTtSzcLdXH+LF7DNeQKYXOZmgflMFRRyv3p4Udp4mFgIvNafg+Bi/0lb8OMHcPp6oPKP",
-	"wm+35eOlsh6jTY1MAFZADmLpQlEWVwcFxaXVCb9TVVnWdtcO1f80UQJnNxBq2jXnOWC2LUQOfurMRP1m",
-	"Gh4zRnJNm7i0eOkYJCaGxl8rIBZSH5q/U7U8g1vIZRzZoSjmfo9BJzMgt48WQT3xe8eOcGac+XuucC4j",
-	"tqoqpInT8hwV/Ba085aPTRQwp0IqBHSxVOh6jW4oIynCEpVcUkVvAbGquAYhEXzOoFQIG+8PxDhuJTCT",
-	"cxACSMR9u5UD7TJ8LvVxL3VYPvAVzi61dR24WkAG9BaGL88By8MQEiBBHALCLj8MhKoEGwxCLmlZDl4d",
-	"8HPgGxXDt5jm2tkNeqMj2J4nwcHSRnLaGDWn6ZKuy62ONDWSErCojXtcp7Ruboc44YHbeubAoBGqwaAR",
-	"CsCM0VPI+Qr9FwiOOEPXOLvhgoDQgQJlCCO55EK57G4A+f0Gl3mdNw5460tj0UP1rVGGNpneCl5QCURn",
-	"OQZ7aayJVDTPUW+IHhNuS6yeqL/KTMJs8ikqUVlDxS710GkR4wrNKSNDIQ72rh3F6KAHAlJ0XSkLnwsk",
-	"cT701LcgJI1FpM/0qaSx6t7I24oBlcj4jkEQ9mUGe3UpTcK/uyIasK05S6/6xaOH4zjZA+OHnd73FvLG",
-	"+e6wF9/Aqx3kckKV+fbm/UBR8chFaRwYra06Ab2FWBybJjo9O9TMGesg4qnml8T1te4MDeFLQbmgaj0o",
-	"Qe0KaQDLnb45UFqTKoCxN4ZvUWd2l7g0V2poT5+/O3v5ejTVL4b1zSej/5iMfv7o/h9fjj7eTdL7080P",
-	"sePWAHpU3T09QNtrQflqhfegY3T5zZnYqDz21DUOkZoMVxKcyLTt/PsluPjCoJfq4EGZ72zVW2mHpz2A",
-	"dqk8u9FxvVbDlvXvEz5yeZj9IZcHWiByeahRSROdlexje82PV3rtcYKcNtmfzBUI60xr95qinN5AE+zp",
-	"KCYM94Y59KbCFCkNHWbdvzQ8OSzs+OoQot7LcTaUupZEdaVlUPDhFSeobVmV7K1ttWRH2zhWFUF64lOS",
-	"BmyTcvhkw+UnPpVJ0uRThQVmijIIUpkAg4bRNQZxI+jDucFG0FunrzWCDegY4V7Dqq5/7WwEtI9TF7ra",
-	"+vXr+5evR49SND1N0fS+NmrTB6aq0DiWH//QbuXu0ea/7R/T03T6YHPvh6MVwnwzxfb22gi+0Gcx0bpJ",
-	"KZZYIsatiU2R1NkGlgijBZ0rlGFBHiNqEg+mk1DEK6WDcbM8KAP31dw0+j0UDyOhA6jehEk7T/maqyVl",
-	"C8Rg1cqa5oIXCDNEmd2o1fI7euDVxunl+Rt0f/rw4WiKcF4u8eh0jN7YxNE4O613trmDsADkrLHB2Hxp",
-	"ilwdWdLByce703hMEoZgnlrTySSNuOKcr0C4MpmmGJY3GngNciuC61abd/eZOmLRiehiEhJ0MdvI1s1E",
-	"5LqYiIDCNJfbpbuaebGOh212lIIvBC5ktKFh993e4HeXidtep2nCt9r17e7nuLdnNNwMOlo8N62NiCmk",
-	"TCrMMuhxvgaty55ulAAl1pd4Hu2Mn0PGGZEuQNDRmZ0sQO/0WyMTS4zjPlxhVckAYlifoyqP42q/2Cq0",
-	"4AXUMwOap+0IUNCRgDkI0ARI9/gB87TGwGPp9HyHGD6vm3xxCdshO9ttkHiM5AdV4k+5pl+EQ/92/uY1",
-	"ck+bpvg1J+vxXmLUm/oMy2Edo8O/VzoC2M7mBnSepjH5eOejxaBtXw9z7Orbv9PBTKkO9xoHNOFzymC4",
-	"djqMznR8tDHEeGlf+8kdx32cbivuYW3xbmJnsIwxK8ToMDp9abrxKRCPXe95MTpij9/DjpPCZ5jHaW8S",
-	"yCj5wneu1/E0WOIFtiGAW/kY4WsJTKHVEpi1e7lOgQkdlv7aUF4eVt85UOg9XWvB7wq3LZcOrRZVouSy",
-	"z4PtySwPqktpYg9eu6TlpeKXu2pp2ofAAeQ6N+u3W0itgwTUazBuqFRD3cawVQgLUsddxqLNyd7a1cEl",
-	"iBLY0GKxq6wz6AtTPu3yP/1tz2/SX/xCw9U+ZLrDkLVbhO4kjqB7WBjPvHfnyi01+iITsLf13wKw5wjn",
-	"tUK1DeUScjJrErmKKZqjxtCNUcaLgioF4Sod5C84JylaYap0Qlh/I/ULTFaFXq8trPkS5TBX4wtWU32G",
-	"FvQWbItz7KC59dYiL/At6ATZLLgwA0iu6qLxNaGVw8r8bQG22ep2jRZUArLsm4oISIyMtqPrtUHUmAoX",
-	"P1MRroulTDW2w1TBHPJwleyUTDyJU40zZqhihCMu6hMYUg/upg5X5Y6QRjgW0cOY9J5bi9A+1oeyBIEy",
-	"LAG5ga4UEbqgSv/PVYoIlktXbCUgZOZGzcPWxPmrD6PfPvw6enr24fmg9sTD+/FSwLni2c1v3BVhO0zv",
-	"rdH/AoL6GoTmRGeQ/LHpOptmrQzbtZR1ZnP3etrj1gbrFpyMx1u2B+qbyq2OA+MrtOQ5QTlIU5dhYf3I",
-	"DIYfbyIqKPLurlAa5Y/0aBYCIH5GtRQASFICEknsLAEuIF7nspzaf6hgPKs1JbaXFM1LXV8z0MU0G3xd",
-	"3mBR9ifu4JM6kvbyIO5fsbzk8+Gh9j53rLypHyRrVjj2yZrF0W++fcKNKU7Meaxkpl2d6xgRa5W1dC0x",
-	"I3JmlejJ25foR9dpSN183b3UDsaYBEfqx6ammSJnTFNT8rxnh/BqO3/BfrQe8d4YPcfZ0gB11zM08zQe",
-	"nAESfGW+ZQiXJTAy4ixfO5OToquT2+mJ16mr1MPwexiFqArE5xeMqqYbJmf2ZUunKySXfCXRNVfLFElu",
-	"jQRm62tO1ijDDGVLMK7/gp1RqaQp3ZZ4YcIQLCW6Crh9pTHWyJvbRViiq/p7xdEClEFKPzf1OETVGD1B",
-	"7l6SPnaJP1Wgj3LBriHnbCGRq/jMzaUSqUORFZaowARMaXKMXmCaVwIsYtvFU55V1mabQibW0cJ1Dugq",
-	"4wSubEST0wyYzc0oAabonGpbkTwpcbaE0el40lxfCb7TqloVBdZ5ky+a1lNCqU5thQmdcgoydVVTbrD3",
-	"4Rs1tWdXL0zeQcYrIQFRdgtMcZPu+IZeMh1PLFQdJ+OSJrPk/nhqkCuxWho10owlgMkoGPFe2KF7rc/G",
-	"CrwkySzRvGzGumWStm6S/RFXyGbJibtptkn3rrRXpTYfO7d4TieTHTd4Dru50xl6j1zgeWIlks+Rpk4d",
-	"r4xt8cI1DuIwPNLB/aCQ8ZppgrgbbVr9aQYo41Vup9b0odYpYrAyN92oMO1JhRcm/PE8kclHva1mnzeJ",
-	"vXyz9ba/Ncf8yPlOXhlSHINJmmp2NxOBn7/6EDAhwwrnfFFB8tFUomXkftIzAdikV3WYYXZz9xQxkytt",
-	"m04nk7pdYq2cckbB9LweI8y4/su+6ur9Zq/zVx/0sgeTn8c2DQ4YbiDDSzta7iK5p5ysj8aKujm8aTtU",
-	"JSrYfGMJiHFfx3aGQNpQumZhLgCTdYrAXU3Dvn3HhRGP08n0+yFWM1SH0ppftmVkCBT2fPtvoHa7Fpuv",
-	"F/C3lTJdX4Nf3SVpBDsu7KHBObmTN9Wm1+z8CsqJYMfomCue2v10b3j2H39/YPutLU9wi2QXo63LDrz4",
-	"MUzRG1bLt7YUOjDzIfsOHjWZSK9XOKu3OcwtNBd2h3iG9k3jAW/8pbxOM6u80+1YYteewohBXcV0/dmv",
-	"F4PzeuTPS1pQKK0FwUyhBEIQDln2y4Ff9beOEFrzprvZVR/4aJGC39HIgGsef1244AVoK2Ro4gJ349q/",
-	"owHviQvOwqvA3yQ2aOZ0v2980IYbm+dxBP2/ihMGI9iOF47gQUpgwW857HYcrbqjsxltXN/kxKcmxilR",
-	"ZiRxyzDplJZLQC4jle5+zjRFpym6b17lOgxBC1yO0Qsugm2U/vuCeZpcmQLAFdIMk4gzN7dW712zEkkA",
-	"ZpP0bUP3mz/a9/Z5HQKyfB3Uhl2dYUkXWqfrA5lCq8kROev9URA7pRTGStujKDuH0Pag1hSEm1YKF3V9",
-	"uPdnYJoibgSxeMH77xYZtAZ7d3obT81jqPJ730To9/rdenKv43/XLvTGAvUOZ8Me/CGcjf6uS92wH0Tv",
-	"2LzA30tiuj3pnUIT8tCXCKiwfcxjCJIpP7pLmqa7wwVaQk56K0/thnVM1k7uKNmZEIb98SF5oZv170sL",
-	"98ndd2JmnzsPbWaTuh2LfzorFC167maUsREn7rrD7K4nDH3iXLTEa+kv2JpYJEXY/p6PuXVUX8OlwY8c",
-	"jVFd0jZ7AEEryiTit+AG68NC9uyCmUku01P08Y7xeYFQpkGDwnYd9GdC52661TQM6tbmlYk9mBtzL7iA",
-	"Vp8yEhPYXzwyidXBEUHnV8ussB0/ng5+lOk7h9NBfzwi4E85vwEyRr+7GM47udQNJWspMqJh5r7NBC6/",
-	"QRJTcgzpf8aFgEz5Dtj12t/+tkMSOJCSfk9plaK+DdSvFXnuBki4QEyHY+jMfLT9cZ15daq8YQEA60SD",
-	"ECCoKsfofb2wMzjgjfwFM49NN03TTHqRrhNBghbg7oObpTY1fOziSJcamvftPZUHp6cx6X9nj/2XFv96",
-	"tvmvKPtHEGO9kxuzMqKUGQnaUdBp+uDRzKwZ5UiDcRPf6eU6DwzdQ2rSKeTyN8lwKZdcGSFdo6KSCpnm",
-	"/wy563lp60rkBQsu6NV1CDdJggUEGPyLRLIqXE/Tb0GdddBhh3ni54za4c8S31rc+/I6NwnxTZO6v1Qo",
-	"2Qxe7AwirbTUZcmjFCGrQrrt0noGyk/V9LYp9Raa5Y4tlciTWbJUqpydnExP/zmejCfj6ezR5NHUkM1t",
-	"snVZTEEhW6bV3FLyOWddydhOas+cStR6oJ2VtD/KUqIC39jJwPoqtU9PtOZtb9YNnINXWpHX9pumwGEI",
-	"w90vo+CKUP0h2COg3Obj5n8DAAD//w==",
+	"1Hxtl9M2m/Bf0eOn52w5t5NJBspNwyeg0GWZAsvA6TnbYWc01pVEHVsykjwhO5v97Xv0Yll25MSBwLZ8",
+	"YRLL0vX+rtwlGS9KzoApmczukhILXIACYT49q4TkQv9FQGaClopylswSBp/VZWYeIj5HagmoxAtA1zDn",
+	"AsZJmlC97FMFYp2kCcMFJLPEvpCkicyWUGC9bYE/nwFbqGUy+2l6miZqXeqVUgnKFslmkyYvCRQlV8Cy",
+	"9StYb4PyGhcgkVpSiQR8qkAqNOcCwS2IMToHRhBVCC8wZWhF1dI8WCMBJWDlAV0CJiAaSINDR/rUNNF7",
+	"UwEkmSlRQQ8K09NHaVJQ5j+nSYmVAqHP+M8//t/ofz7+44ckhuUZLajaRs5uFJK4j7a52SCEi8AcV7lK",
+	"Zj9NUg0kLaoimZ1OJgZE+2nqYaFMwQKEBYZnWAPwguYKItx/xglomDDK3cpeqNzzFmA/CJgns+T/nzSS",
+	"d2KfypP6aH2EgeX8pmrAiB0hb6rBu5/fVMlG7ypAlpxJMEL+VvDrHAr9Z8aZAmYYgcsypxaYk9Ku+Mef",
+	"UuN/N/C0el9zYpuCvy+xQiss0UpwtkCYEbTSXymOCEc/vnvxDP384Kd/3hsbGrgN9XlPMlXro+NuIpe8",
+	"TLYP4IhQLfuP0YKDRJQpboQoB7IAoRkWCO7DB1257Yhomjwhf1ZSFTV1CKH6KJy/FbwEoaim5RznErqg",
+	"PP+MM5WvEWdGaDJeMWUwJpArrAEpgy3uElyjuIu2lg6bNDHbbYvov/IVKjBbo5yCRtsapTkXBVZW2h8+",
+	"SAK1mE7qf4F2TLa1QyOXq72s/8Us2qSNAhwk91pAsdz/1ju7SovITTVM+ENL9odTnkBL3bkfPeb8+k/I",
+	"lD7iF8DkDJRTxQ7PDAs8eQlWMFK0gCQiSCCE5e/WE0qiX99Ys7/1PZ/PJbQPrvm6zbYSC0VrToTr759G",
+	"1zcMaAvWucLXOaCME0ito/mMizIHVDECGSfmKRdoiRnJQVyWmNFsHKODACLoLbDLQ4ineEmzCDU6fKUk",
+	"qdeGqHuaefxqdqSahbu5/hYvYJvzBDC5zM0C85kqKOR+9fCitPFnYiHwWn8Ogov9mLbOjyPg9PVA5R+F",
+	"327Lx0tlPUabGpkArIAcxNKFoiyuDgqKS6sTfqeqsqztrh2q/2miBM5uINS0a85zwGxbiNz5qTMT9Ztp",
+	"iGaM5Jo2cWnx0jFITAyNv1ZA7El9YP5O1fIMbiGXcWCHgpj7PQZhZo7cRi0CeuL3jqFwZpz5e65wLiO2",
+	"qiqkidPyHBX8FrTzlo9NFDCnQioEdLFU6HqNbigjKcISlVxSRW8Bsaq4BiERfM6gVAgb7w/EOG4lMJNz",
+	"EAJIxH27lQPtMnwuNbqXOiwf+Apnl9q6DlwtIAN6C8OX54DlYQAJkCAOOcIuP+wIVQk2+Ai5pGU5eHXA",
+	"z4FvVAzfYpprZzfojY5ge54EiKWN5LQharDpkq7LrY40NZISsKgNe1yntG5uhzghwm09c8egEaqPQSMU",
+	"HDNGTyHnK/RfIDjiDF3j7IYLAkIHCpQhjOSSC+WyuwHk9xtc5nXeOOCtL41FD9W3RhnaZHoreEElEJ3l",
+	"GOilsSZS0TxHvSF6TLgtsXqi/iozCbPJp6hEZX0qdqmHTosYV2hOGRl64mDv2lGMDnggIEXXlbLnc4Ek",
+	"zodifQtC0lhE+kxjJY1V90beVgyoRMZ3DDphX2awV5fSJPy7K6IB2xpcetUvHj0cx8keGD/s9L63kDfO",
+	"d4e9+AZe7SCXE6rMtzfvB4qKBy5K48BobdUJ6C3E4tg00enZoWbOWAcRTzW/JK6vdWdoCF8KygVV60EJ",
+	"aldIg7Mc9g1CaU2q4Iy9MXyLOrO7xKW5Up/29Pm7s5evR1P9YljffDL6j8no54/u//Hl6OPdJL0/3fwQ",
+	"Q7c+oEfV3dMDtL0WlK9WeH90jC6/ORMblceeusYhUpPhSoITmbadf78EF18Y8FIdPCjzna16K+3wtAfQ",
+	"LpVnNzqu12rYsv59wkcuD7M/5PJAC0QuDzUqaaKzkn1sr/nxSq89TpDTJvuTuQJhnWntXlOU0xtogj0d",
+	"xYTh3jCH3lSYIqWhw6z7l4Ynh4UdXx1C1Hs5zoZS15KorrQMCj684gS1LauSvbWtluxoG8eqIkhPfErS",
+	"HNukHD7ZcPmJT2WSNPlUYYGZogyCVCaAoGF0DUHcCPpwbrAR9Nbpa41gc3SMcK9hVde/djYC2ujUha62",
+	"fv36/uXr0aMUTU9TNL2vjdr0gakqNI7lxz+0W7l7tPlv+8f0NJ0+2Nz74WiFMN9Msb29NoAvNC4mWjcp",
+	"xRJLxLg1sSmSOtvAEmG0oHOFMizIY0RN4sF0Eop4pXQwbpYHZeC+mpsGv4fiYSR0ANWbMGknlq+5WlK2",
+	"QAxWraxpLniBMEOU2Y1aLb+jB15tmF6ev0H3pw8fjqYI5+USj07H6I1NHI2z03pnmzsIC0DOGhuIzZem",
+	"yNWRJR2cfLw7jcckYQjmqTWdTNKIK875CoQrk2mKYXmjD6+P3IrgutXm3X2mjlh0IrqYhARdzDawdTMR",
+	"uS4mIqAwzeV26a5mXqzjYZsdpeALgQsZbWjYfbc3+N1l4rbXaZrwrXZ9u/s57u0ZDTeDjhbPTWsjYgop",
+	"kwqzDHqcrwHrsqcbJUCJ9SWeRzvj55BxRqQLEHR0ZicL0Dv91sjEEuO4D1dYVTI4MazPUZXHYbVfbBVa",
+	"8ALqmQHN03YEKOhIwBwEaAKke/yAeVpD4KF0er5DDJ/XTb64hO2Qne02SDxG8oMq8adc0y/CoX87f/Ma",
+	"uadNU/yak/V4LzHqTX2G5aCO0eHfKx0BbGdzAzpP05h8vPPRYtC2r4c5dvXt3+lgplSHe40DmvA5ZTBc",
+	"Ox1EZzo+2hhivLSv/eTQcR+n24p7WFu8m9gZKGPMCiE6jE5fmm58CsRj13tejI7Y4/dnx0nhM8zjtDcJ",
+	"ZJR84TvX63gaLPEC2xDArXyM8LUEptBqCczavVynwIQOS39tKC8Pq+8cKPSerrXgd4XblkuHVosqUXLZ",
+	"58H2ZJYH1aU0sQevXdLyUvHLXbU07UPgAHKdm/XbLaQWIgH1GogbKtWnbkPYKoQFqeMuY9HmZG/t6uAS",
+	"RAlsaLHYVdYZ9IUpn3b5n/625zfpL36h4Wojme4wZO0WocPEEXQPC+OZ9+5cuaVGX2QC9rb+WwfsQeG8",
+	"Vqi2oVxCTmZNIlcxRXPUGLoxynhRUKUgXKWD/AXnJEUrTJVOCOtvpH6ByarQ67WFNV+iHOZqfMFqqs/Q",
+	"gt6CbXGO3WluvbXIC3wLOkE2Cy7MAJKrumh4TWjloDJ/2wPbbHW7RgsqAVn2TUUEJEZG29H12gBqTIWL",
+	"n6kI18VSphraYapgkDxcJTslE0/iVMOMGaoY4YiLGgND6sHd1OGq3BHSCMciehiT3nNrEdpofShLECjD",
+	"EpAb6EoRoQuq9P9cpYhguXTFVgJCZm7UPGxNnL/6MPrtw6+jp2cfng9qTzy8Hy8FnCue3fzGXRG2w/Te",
+	"Gv0vIKivQWhOdAbJH5uus2nWyrBdS1lnNnevpz1ubbBuwcl4vGV7oL6p3Oo4ML5CS54TlIM0dRkW1o/M",
+	"YPjxJqKCIu/uCqVR/kiPZiEA4jiqpQBAkhKQSGJnCXAB8TqX5dR+pILxrNaU2F5SNC91fc1AF9Ns8HV5",
+	"gwXZY9yBJ3Uk7eVB3L9iecnnw0Ptfe5YeVM/SNascOyTNQuj33wbw40pTsx5rGSmXZ3rGBFrlbV0LTEj",
+	"cmaV6Mnbl+hH12lI3XzdvdQOxpgER+rHpqaZImdMU1PyvGeH8Go7f8F+tB7x3hg9x9nSHOquZ2jmaTg4",
+	"AyT4ynzLEC5LYGTEWb52JidFVye30xOvU1epP8PvYRSiKhCfXzCqmm6YnNmXLZ2ukFzylUTXXC1TJLk1",
+	"EpitrzlZowwzlC3BuP4LdkalkqZ0W+KFCUOwlOgq4PaVhlgDb24XYYmu6u8VRwtQBij93NTjEFVj9AS5",
+	"e0ka7RJ/qkCjcsGuIedsIZGr+MzNpRKpQ5EVlqjABExpcoxeYJpXAixg28VTnlXWZptCJtbRwnUO6Crj",
+	"BK5sRJPTDJjNzSgBpuicaluRPClxtoTR6XjSXF8JvtOqWhUF1nmTL5rWU0KpTm2FCZ1yCjJ1VVNuoPfh",
+	"GzW1Z1cvTN5BxishAVF2C0xxk+74hl4yHU/sqTpOxiVNZsn98dQAV2K1NGqkGUsAk1Ew4r2wQ/dan40V",
+	"eEmSWaJ52Yx1yyRt3ST7I66QzZITd9Nsk+5daa9KbT52bvGcTiY7bvAcdnOnM/QeucDzxEoknyNNnTpe",
+	"GdvihWscxM/wQAf3g0LGa6YJ4m60afWnGaCMV7mdWtNIrVPEYGVuulFh2pMKL0z443kik496W80+bxJ7",
+	"+WbrbX9rjvmR8528MqQ4BpM01exuJgI/f/UhYEKGFc75ooLko6lEy8j9pGcCsEmv6jDD7ObuKWImV9o2",
+	"nU4mjxFmXC1B1Nen/PrzVx+0fXgw+XlsU92AqWZ3eGnHx1209pST9dHIXTeAN22nqUQFm2/M5RiHdfxm",
+	"6KeNoWsI5gIwWacI3PUz7Ft0XBgROJ1Mvx9gtIaL8ZXml20LGQKFfd3+W6bdzsTm64X4baVMZ9fAV3dC",
+	"GuGNC3RoVE7u5E216TUtv4JyItgxLOYap3Yx3Vuc/ejvD16/tXUJborsYrR1y4GnPoa5ecNq+dYxhw6+",
+	"fFi+g0dNttFr+c/qbQ4z/c2l3CHWv32beMAbfynP0swj73Qtlti1NzBiUFcqXQ/268XgvB7r85IWFENr",
+	"QTCTJoEQhIOU/XLgV/2to4DWTOludtUIHy0a8DsaGXAN4q8LCbwAHRAW6IP3xAVn4XXfbxIbNLO43zc+",
+	"aJ8bm9lxBP2/ihMGA9iOF47gQUpgwe817HYcrdqisxltWN/kxKcfxilRZiRxyzDptJVLQC7rlO4OzjRF",
+	"pym6b17lOgxBC1yO0Qsugm2U/vuCeZpcmST/CmmGScSZm02r965ZiSQAs4n4tqH7zaP2vX1eh4AsXwf1",
+	"X1dLWNKF1ukaIVNMNXkgZ70//GEnkcJYaXvcZOeg2R7QmqJv0y7hoq4B9/7US1OojQAWL2r/3SKD1vDu",
+	"Tm/jqXkMVX7vGwX9Xr9bM+51/O/axdxYoN7hbNhnP4Sz0d9uqZvyg+gdmwn4e0lMt++8U2hCHtZTk0CF",
+	"7VUeQ5BMidFdxDQdHC7QEnLSW11qN6VjsnZyR8nOhDDsgQ/JC908f19auE/uvhMz+9x5aDOb1O1Y/NNZ",
+	"oWjRczejjI04cVcaZnc9YegT56IlXkt/idbEIinC9jd7zM2i+qotDX7IaIzqsrXZAwhaUSYRvwU3PB8W",
+	"q2cXzExrmb6hj3eMzwuEMg2aELazoD8TOncTrKYpULcvr0zswdwoe8EFtHqRkZjA/qqRSawOjgg6v0xm",
+	"he348XTww0vfOZwOeuARAX/K+Q2QMfrdxXDeyaVu8FhLkRENM9ttpmz5DZKYkmNI/zMuBGTKd7mu1/6G",
+	"tx2EwIGU9HtKqxT1jZ9+rchzNyTCBWI6HENn5qPtgevMq1PJDQsAWCcahABBVTlG7+uFneEAb+QvmHls",
+	"OmaaZtKLdJ0IErQAd+fbLLWp4WMXR7rU0Lxv76I8OD2NSf87i/ZfWvzr+eW/ouwfQYz1Tm6UyohSZiRo",
+	"R0Gn6XVHM7NmXCMNRkp8N5frPDB0D6lJp5DL3yTDpVxyZYR0jYpKKmQa/DPkruClrWuPFyy4hFfXIdy0",
+	"CBYQQPAvEsmqcH1LvwV11kGHHeaJnyVqhz9LfGth78vr3LTDN03q/lKhZDNcsTOItNJSlyWPUoSsCum2",
+	"S+s5Jz8509uK1Ftolju2VCJPZslSqXJ2cjI9/ed4Mp6Mp7NHk0dTQza3ydaFMAWFbJlWcxPJ55x1JWM7",
+	"qT1zKlHrgXZW0v7wSokKfGOn/+rr0j490Zq3vVk3cA5eaUVe22+aAochDHe/foIrQvWHYI+AcpuPm/8N",
+	"AAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
