@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -40,8 +41,29 @@ type Config struct {
 	ProbeEvery time.Duration `env:"PROBE_EVERY" envDefault:"1s"`
 }
 
+// withDefaults fills what a Config made in code left out; from the environment it is complete.
+func (c Config) withDefaults() Config {
+	c.DatabaseConns = cmp.Or(c.DatabaseConns, 10)
+	c.GatewayURL = cmp.Or(c.GatewayURL, "http://127.0.0.1:8090")
+	c.GatewayTimeout = cmp.Or(c.GatewayTimeout, 5*time.Second)
+	c.GatewayVisibility = cmp.Or(c.GatewayVisibility, 2*time.Second)
+	c.GatewayKeyLife = cmp.Or(c.GatewayKeyLife, 23*time.Hour)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 200)
+	c.MaxCalls = cmp.Or(c.MaxCalls, 64)
+	c.ProbeEvery = cmp.Or(c.ProbeEvery, time.Second)
+	c.HTTPAddr = cmp.Or(c.HTTPAddr, "127.0.0.1:0")
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
+	if len(c.ProbeDelays) == 0 {
+		c.ProbeDelays = []time.Duration{
+			time.Second, 5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour,
+		}
+	}
+	return c
+}
+
 // Validate names every setting that is wrong.
 func (c Config) Validate() error {
+	c = c.withDefaults()
 	var errs []error
 	for _, d := range []struct {
 		name  string
@@ -57,14 +79,18 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.GatewayKeyLife <= c.GatewayVisibility {
-		errs = append(errs, fmt.Errorf("GATEWAY_KEY_LIFE=%s must be more than GATEWAY_VISIBILITY=%s, or nothing could ever be sent again",
+		errs = append(errs, fmt.Errorf(
+			"GATEWAY_KEY_LIFE=%s must be more than GATEWAY_VISIBILITY=%s, or nothing could ever be sent again",
 			c.GatewayKeyLife, c.GatewayVisibility))
 	}
 	if c.MaxCalls < 1 {
 		errs = append(errs, fmt.Errorf("MAX_CALLS=%d must be at least 1", c.MaxCalls))
 	}
-	if len(c.ProbeDelays) == 0 {
-		errs = append(errs, errors.New("PROBE_DELAYS is empty; give at least one duration"))
+	if c.MaxBatch < 1 {
+		errs = append(errs, fmt.Errorf("MAX_BATCH=%d must be at least 1", c.MaxBatch))
+	}
+	if _, err := parseGatewayURL(c.GatewayURL); err != nil {
+		errs = append(errs, err)
 	}
 	for _, d := range c.ProbeDelays {
 		if d <= 0 {

@@ -45,9 +45,9 @@ type HTTPGatewayConfig struct {
 // NewHTTPGateway makes the adapter. It has a transport of its own, so that nothing else in the process can change the
 // timeouts or use up the connections of payments.
 func NewHTTPGateway(c HTTPGatewayConfig) (*HTTPGateway, error) {
-	base, err := url.Parse(c.URL)
-	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, fmt.Errorf("GATEWAY_URL %q: want http://host:port or https://host", c.URL)
+	base, err := parseGatewayURL(c.URL)
+	if err != nil {
+		return nil, err
 	}
 	transport := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
@@ -70,6 +70,14 @@ func NewHTTPGateway(c HTTPGatewayConfig) (*HTTPGateway, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
+}
+
+func parseGatewayURL(text string) (*url.URL, error) {
+	base, err := url.Parse(text)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, fmt.Errorf("GATEWAY_URL=%q: want http://host:port or https://host", text)
+	}
+	return base, nil
 }
 
 // Close gives the idle connections back.
@@ -303,6 +311,10 @@ func (t *talk) newRequest(ctx context.Context, call Call, method, path string, b
 func (t *talk) send(request *http.Request, x *Exchange) (int, []byte, error) {
 	response, err := t.gateway.client.Do(request)
 	if err != nil {
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			// Call and path are known; the address says nothing more.
+			err = wrapped.Err
+		}
 		return 0, nil, err
 	}
 	defer response.Body.Close()

@@ -32,7 +32,7 @@ func later(r payment.Request, kind payment.Kind, ref string) payment.Request {
 func TestHTTPGateway_WholeLife(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
-	gateway := p.gateway(t)
+	gateway := p.gateway(t, unhurried)
 	r := authorizeRequest("tok_visa")
 
 	require.IsType(t, payment.NotFound{}, gateway.Probe(t.Context(), r).Outcome, "nothing was asked yet")
@@ -71,7 +71,7 @@ func TestHTTPGateway_WholeLife(t *testing.T) {
 func TestHTTPGateway_Void(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
-	gateway := p.gateway(t)
+	gateway := p.gateway(t, unhurried)
 	r := authorizeRequest("tok_visa")
 	done, ok := gateway.Do(t.Context(), r).Outcome.(payment.Succeeded)
 	require.True(t, ok)
@@ -90,11 +90,23 @@ func TestHTTPGateway_Void(t *testing.T) {
 // What may be concluded from a request gone wrong, and what from asking afterwards.
 func TestHTTPGateway_Faults(t *testing.T) {
 	t.Parallel()
-	refused := func(class payment.FailureClass, code string) payment.Refused {
-		return payment.Refused{Class: class, Code: code}
-	}
-	unknown := func(reason payment.Doubt) payment.Unknown { return payment.Unknown{Reason: reason} }
-	done, missing := payment.Succeeded{}, payment.NotFound{}
+	var (
+		noAnswer      = payment.Unknown{Reason: payment.DoubtNoAnswer}
+		providerError = payment.Unknown{Reason: payment.DoubtProviderError}
+		config        = payment.Unknown{Reason: payment.DoubtConfig}
+		isBusy        = payment.Unknown{Reason: payment.DoubtBusy}
+		mismatch      = payment.Unknown{Reason: payment.DoubtMismatch}
+		declined      = payment.Refused{Class: payment.FailureDeclined, Code: payment.CodeCardDeclined}
+		expired       = payment.Refused{Class: payment.FailureExpired, Code: payment.CodeAuthorizationExpired}
+		rejected      = payment.Refused{Class: payment.FailureBug, Code: payment.CodeProviderRejected}
+		done          = payment.Succeeded{}
+		missing       = payment.NotFound{}
+	)
+	const (
+		answered = payment.ExchangeResponse
+		reset    = payment.ExchangeReset
+		timeout  = payment.ExchangeTimeout
+	)
 	tests := []struct {
 		name  string
 		call  payment.Call
@@ -103,39 +115,43 @@ func TestHTTPGateway_Faults(t *testing.T) {
 		probe payment.Outcome
 		net   payment.ExchangeOutcome
 	}{
-		{"create lost before", payment.CallCreate, dropBefore, unknown(payment.DoubtNoAnswer), missing, payment.ExchangeReset},
-		{"create lost after", payment.CallCreate, dropAfter, unknown(payment.DoubtNoAnswer), missing, payment.ExchangeReset},
-		{"create 500", payment.CallCreate, error500, unknown(payment.DoubtProviderError), missing, payment.ExchangeResponse},
-		{"create nonsense", payment.CallCreate, nonsense, unknown(payment.DoubtNoAnswer), missing, payment.ExchangeResponse},
-		{"create refused", payment.CallCreate, refuses, refused(payment.FailureBug, payment.CodeProviderRejected), missing, payment.ExchangeResponse},
-		{"create 401", payment.CallCreate, unauthorized, unknown(payment.DoubtConfig), missing, payment.ExchangeResponse},
-		{"create 429", payment.CallCreate, busy, unknown(payment.DoubtBusy), missing, payment.ExchangeResponse},
-		{"confirm lost before", payment.CallConfirm, dropBefore, unknown(payment.DoubtNoAnswer), missing, payment.ExchangeReset},
-		{"confirm lost after", payment.CallConfirm, dropAfter, unknown(payment.DoubtNoAnswer), done, payment.ExchangeReset},
-		{"confirm 500", payment.CallConfirm, error500, unknown(payment.DoubtProviderError), done, payment.ExchangeResponse},
-		{"confirm nonsense", payment.CallConfirm, nonsense, unknown(payment.DoubtNoAnswer), done, payment.ExchangeResponse},
-		{"confirm late", payment.CallConfirm, late, unknown(payment.DoubtNoAnswer), missing, payment.ExchangeTimeout},
-		{"confirm declined", payment.CallConfirm, declines, refused(payment.FailureDeclined, payment.CodeCardDeclined), refused(payment.FailureDeclined, payment.CodeCardDeclined), payment.ExchangeResponse},
-		{"confirm blocks another amount", payment.CallConfirm, lessMoney, unknown(payment.DoubtMismatch), unknown(payment.DoubtMismatch), payment.ExchangeResponse},
-		{"confirm wants the customer", payment.CallConfirm, wantsCustomer, refused(payment.FailureDeclined, payment.CodeCardDeclined), refused(payment.FailureExpired, payment.CodeAuthorizationExpired), payment.ExchangeResponse},
-		{"capture lost before", payment.CallCapture, dropBefore, unknown(payment.DoubtNoAnswer), missing, payment.ExchangeReset},
-		{"capture lost after", payment.CallCapture, dropAfter, unknown(payment.DoubtNoAnswer), done, payment.ExchangeReset},
-		{"capture 500", payment.CallCapture, error500, unknown(payment.DoubtProviderError), done, payment.ExchangeResponse},
-		{"capture late", payment.CallCapture, late, unknown(payment.DoubtNoAnswer), missing, payment.ExchangeTimeout},
-		{"capture declined", payment.CallCapture, declines, refused(payment.FailureDeclined, payment.CodeCardDeclined), missing, payment.ExchangeResponse},
-		{"capture expired", payment.CallCapture, expires, refused(payment.FailureExpired, payment.CodeAuthorizationExpired), refused(payment.FailureExpired, payment.CodeAuthorizationExpired), payment.ExchangeResponse},
-		{"capture 401", payment.CallCapture, unauthorized, unknown(payment.DoubtConfig), missing, payment.ExchangeResponse},
-		{"cancel lost before", payment.CallCancel, dropBefore, unknown(payment.DoubtNoAnswer), missing, payment.ExchangeReset},
-		{"cancel lost after", payment.CallCancel, dropAfter, unknown(payment.DoubtNoAnswer), done, payment.ExchangeReset},
-		{"cancel 500", payment.CallCancel, error500, unknown(payment.DoubtProviderError), done, payment.ExchangeResponse},
-		{"cancel expired", payment.CallCancel, expires, refused(payment.FailureExpired, payment.CodeAuthorizationExpired), refused(payment.FailureExpired, payment.CodeAuthorizationExpired), payment.ExchangeResponse},
-		{"cancel refused", payment.CallCancel, refuses, refused(payment.FailureBug, payment.CodeProviderRejected), missing, payment.ExchangeResponse},
+		{"create lost before", payment.CallCreate, dropBefore, noAnswer, missing, reset},
+		{"create lost after", payment.CallCreate, dropAfter, noAnswer, missing, reset},
+		{"create 500", payment.CallCreate, error500, providerError, missing, answered},
+		{"create nonsense", payment.CallCreate, nonsense, noAnswer, missing, answered},
+		{"create refused", payment.CallCreate, refuses, rejected, missing, answered},
+		{"create 401", payment.CallCreate, unauthorized, config, missing, answered},
+		{"create 429", payment.CallCreate, busy, isBusy, missing, answered},
+		{"confirm lost before", payment.CallConfirm, dropBefore, noAnswer, missing, reset},
+		{"confirm lost after", payment.CallConfirm, dropAfter, noAnswer, done, reset},
+		{"confirm 500", payment.CallConfirm, error500, providerError, done, answered},
+		{"confirm nonsense", payment.CallConfirm, nonsense, noAnswer, done, answered},
+		{"confirm late", payment.CallConfirm, late, noAnswer, missing, timeout},
+		{"confirm declined", payment.CallConfirm, declines, declined, declined, answered},
+		{"confirm blocks another amount", payment.CallConfirm, lessMoney, mismatch, mismatch, answered},
+		{"confirm wants the customer", payment.CallConfirm, wantsCustomer, declined, expired, answered},
+		{"capture lost before", payment.CallCapture, dropBefore, noAnswer, missing, reset},
+		{"capture lost after", payment.CallCapture, dropAfter, noAnswer, done, reset},
+		{"capture 500", payment.CallCapture, error500, providerError, done, answered},
+		{"capture late", payment.CallCapture, late, noAnswer, missing, timeout},
+		{"capture declined", payment.CallCapture, declines, declined, missing, answered},
+		{"capture expired", payment.CallCapture, expires, expired, expired, answered},
+		{"capture 401", payment.CallCapture, unauthorized, config, missing, answered},
+		{"cancel lost before", payment.CallCancel, dropBefore, noAnswer, missing, reset},
+		{"cancel lost after", payment.CallCancel, dropAfter, noAnswer, done, reset},
+		{"cancel 500", payment.CallCancel, error500, providerError, done, answered},
+		{"cancel expired", payment.CallCancel, expires, expired, expired, answered},
+		{"cancel refused", payment.CallCancel, refuses, rejected, missing, answered},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			p := newProvider(t)
-			gateway := p.gateway(t)
+			patience := unhurried
+			if test.fault == late {
+				patience = time.Second
+			}
+			gateway := p.gateway(t, patience)
 			r := authorizeRequest("tok_visa")
 			if kind := kindOf(test.call); kind != payment.KindAuthorize {
 				authorized, ok := gateway.Do(t.Context(), r).Outcome.(payment.Succeeded)
@@ -188,8 +204,9 @@ func requireOutcome(t *testing.T, want, got payment.Outcome) {
 func TestHTTPGateway_UnknownToken(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
-	answer := p.gateway(t).Do(t.Context(), authorizeRequest("tok_unknown"))
-	requireOutcome(t, payment.Refused{Class: payment.FailureInvalid, Code: payment.CodeInvalidPaymentMethod}, answer.Outcome)
+	answer := p.gateway(t, unhurried).Do(t.Context(), authorizeRequest("tok_unknown"))
+	requireOutcome(t,
+		payment.Refused{Class: payment.FailureInvalid, Code: payment.CodeInvalidPaymentMethod}, answer.Outcome)
 	require.Len(t, answer.Exchanges, 1, "nothing to confirm")
 }
 
@@ -197,7 +214,7 @@ func TestHTTPGateway_UnknownToken(t *testing.T) {
 func TestHTTPGateway_ReusedKeyIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
-	gateway := p.gateway(t)
+	gateway := p.gateway(t, unhurried)
 	r := authorizeRequest("tok_visa")
 	require.IsType(t, payment.Succeeded{}, gateway.Do(t.Context(), r).Outcome)
 	r.Amount.Minor++
@@ -207,7 +224,7 @@ func TestHTTPGateway_ReusedKeyIsNoRefusal(t *testing.T) {
 func TestHTTPGateway_NobodyThere(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
-	gateway := p.gateway(t)
+	gateway := p.gateway(t, unhurried)
 	p.server.Close()
 	answer := gateway.Do(t.Context(), authorizeRequest("tok_visa"))
 	requireOutcome(t, payment.Unknown{Reason: payment.DoubtNoAnswer}, answer.Outcome)
@@ -224,7 +241,7 @@ func TestHTTPGateway_Stopping(t *testing.T) {
 		<-p.waiting
 		cancel()
 	}()
-	answer := p.gateway(t).Do(ctx, authorizeRequest("tok_visa"))
+	answer := p.gateway(t, unhurried).Do(ctx, authorizeRequest("tok_visa"))
 	requireOutcome(t, payment.Unknown{Reason: payment.DoubtNoAnswer}, answer.Outcome)
 	require.Equal(t, payment.ExchangeCancelled, answer.Exchanges[0].Outcome)
 }
@@ -233,10 +250,12 @@ func TestHTTPGateway_Stopping(t *testing.T) {
 func TestHTTPGateway_SendsOnce(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
-	gateway := p.gateway(t)
-	require.IsType(t, payment.Succeeded{}, gateway.Do(t.Context(), authorizeRequest("tok_visa")).Outcome, "warms a connection")
+	gateway := p.gateway(t, unhurried)
+	first := gateway.Do(t.Context(), authorizeRequest("tok_visa"))
+	require.IsType(t, payment.Succeeded{}, first.Outcome, "there is a connection now to reuse")
 	p.next(payment.CallCreate, dropAfter)
-	requireOutcome(t, payment.Unknown{Reason: payment.DoubtNoAnswer}, gateway.Do(t.Context(), authorizeRequest("tok_visa")).Outcome)
+	lost := gateway.Do(t.Context(), authorizeRequest("tok_visa"))
+	requireOutcome(t, payment.Unknown{Reason: payment.DoubtNoAnswer}, lost.Outcome)
 }
 
 func TestHTTPGateway_DoesNotFollowRedirects(t *testing.T) {
@@ -250,7 +269,8 @@ func TestHTTPGateway_DoesNotFollowRedirects(t *testing.T) {
 	gateway, err := payment.NewHTTPGateway(payment.HTTPGatewayConfig{URL: server.URL, Timeout: time.Second, MaxConns: 1})
 	require.NoError(t, err)
 	t.Cleanup(gateway.Close)
-	requireOutcome(t, payment.Unknown{Reason: payment.DoubtMismatch}, gateway.Do(t.Context(), authorizeRequest("tok_visa")).Outcome)
+	answer := gateway.Do(t.Context(), authorizeRequest("tok_visa"))
+	requireOutcome(t, payment.Unknown{Reason: payment.DoubtMismatch}, answer.Outcome)
 }
 
 func TestNewHTTPGateway_BadURL(t *testing.T) {

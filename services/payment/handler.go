@@ -78,7 +78,9 @@ func (h *Handlers) Register(w *worker.Worker) {
 	})
 }
 
-func (h *Handlers) prepareAuthorize(ctx context.Context, tx pgx.Tx, batch []*authorizeCommand) ([]worker.Outcome, error) {
+func (h *Handlers) prepareAuthorize(
+	ctx context.Context, tx pgx.Tx, batch []*authorizeCommand,
+) ([]worker.Outcome, error) {
 	outcomes := make([]worker.Outcome, len(batch))
 	var (
 		intents []newIntent
@@ -99,7 +101,8 @@ func (h *Handlers) prepareAuthorize(ctx context.Context, tx pgx.Tx, batch []*aut
 		})
 		places = append(places, i)
 	}
-	opened, err := openIntents(ctx, tx, h.gateway.Name(), h.gateway.Calls(Request{Kind: KindAuthorize}), intents, h.now())
+	calls := h.gateway.Calls(Request{Kind: KindAuthorize})
+	opened, err := openIntents(ctx, tx, h.gateway.Name(), calls, intents, h.now())
 	if err != nil {
 		return nil, err
 	}

@@ -24,22 +24,27 @@ type bundle struct {
 	provider *provider
 }
 
+// patient sends again as soon as nothing is found: no effect is so slow to show that a test would have to wait for it.
+var patient = payment.Policy{Visibility: time.Nanosecond, KeyLife: time.Hour}
+
+// unhurried is the time of one exchange where none is meant to time out.
+const unhurried = 20 * time.Second
+
 func setup(t *testing.T) bundle {
 	t.Helper()
-	// No effect is so slow to show that a test would have to wait for it.
-	return setupWith(t, payment.Policy{Visibility: time.Nanosecond, KeyLife: time.Hour})
+	return setupWith(t, patient, unhurried)
 }
 
-func setupWith(t *testing.T, policy payment.Policy) bundle {
+func setupWith(t *testing.T, policy payment.Policy, timeout time.Duration) bundle {
 	t.Helper()
 	pool := pgtest.DB(t, migrations.FS(payment.Participant))
 	provider := newProvider(t)
-	gateway := provider.gateway(t)
+	gateway := provider.gateway(t, timeout)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	kit := workertest.New(t, pool, func(w *worker.Worker) {
 		// A new worker has new handlers: what a process remembers dies with it.
 		payment.NewHandlers(pool, gateway, policy, []time.Duration{time.Minute}, log, nil).Register(w)
-	}, func(c *worker.Config) { c.Participant = payment.Participant })
+	}, func(c *worker.Config) { c.Participant, c.CallTimeout = payment.Participant, time.Minute })
 	return bundle{kit, provider}
 }
 
@@ -67,6 +72,7 @@ func TestConformance_Authorize(t *testing.T) {
 	workertest.Conformance(t, workertest.Contract{
 		Step: authorizeStep,
 		Kit: func(t *testing.T) *workertest.Kit {
+			t.Helper()
 			b := setup(t)
 			worlds.Store(b.Kit, b.provider)
 			return b.Kit
@@ -81,6 +87,7 @@ func TestConformance_Authorize(t *testing.T) {
 			return void(meta)
 		},
 		Effects: func(t *testing.T, kit *workertest.Kit) int {
+			t.Helper()
 			requireBooksAgree(t, kit.Pool)
 			return worldOf(t, kit).held()
 		},
@@ -96,6 +103,7 @@ func TestConformance_Capture(t *testing.T) {
 	workertest.Conformance(t, workertest.Contract{
 		Step: captureStep,
 		Kit: func(t *testing.T) *workertest.Kit {
+			t.Helper()
 			b := setup(t)
 			worlds.Store(b.Kit, b.provider)
 			return b.Kit
@@ -113,6 +121,7 @@ func TestConformance_Capture(t *testing.T) {
 			return c
 		},
 		Effects: func(t *testing.T, kit *workertest.Kit) int {
+			t.Helper()
 			requireBooksAgree(t, kit.Pool)
 			return worldOf(t, kit).count("capture")
 		},
@@ -169,7 +178,8 @@ func TestAuthorize_Refused(t *testing.T) {
 	require.NotNil(t, b.Do(t, authorize(taken, "tok_visa")).GetDone())
 	twice := workertest.Meta(authorizeStep)
 	twice.OrderId = taken.GetOrderId()
-	free := workertest.Meta(authorizeStep)
+	nothing := authorize(workertest.Meta(authorizeStep), "tok_visa")
+	nothing.AmountMinor = 0
 	tests := []struct {
 		name    string
 		command *paymentv1.AuthorizePayment
@@ -179,7 +189,7 @@ func TestAuthorize_Refused(t *testing.T) {
 		{"no such token", authorize(workertest.Meta(authorizeStep), "tok_unknown"), payment.CodeInvalidPaymentMethod},
 		{"card number", authorize(workertest.Meta(authorizeStep), "4242424242424242"), payment.CodeInvalidPaymentMethod},
 		{"order has an authorization", authorize(twice, "tok_visa"), payment.CodeAlreadyAuthorized},
-		{"nothing to pay", &paymentv1.AuthorizePayment{Meta: free, Currency: "EUR", PaymentToken: "t"}, payment.CodeInvalidAmount},
+		{"nothing to pay", nothing, payment.CodeInvalidAmount},
 	}
 	for _, test := range tests {
 		refused := b.Do(t, test.command).GetRefused()

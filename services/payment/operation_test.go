@@ -41,5 +41,6 @@ func TestOperationKey(t *testing.T) {
 	require.Equal(t, effect+"/void", first)
 	require.Equal(t, effect+"/void/2", payment.OperationKey(effect, payment.KindVoid, 2))
 	require.Equal(t, payment.OperationID(first), payment.OperationID(first), "every attempt means the same operation")
-	require.NotEqual(t, payment.OperationID(first), payment.OperationID(payment.OperationKey(effect, payment.KindAuthorize, 1)))
+	other := payment.OperationKey(effect, payment.KindAuthorize, 1)
+	require.NotEqual(t, payment.OperationID(first), payment.OperationID(other))
 }

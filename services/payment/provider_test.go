@@ -87,9 +87,9 @@ type providerIntent struct {
 }
 
 type savedAnswer struct {
-	status int
-	body   []byte
-	print  string
+	status  int
+	body    []byte
+	request string
 }
 
 func newProvider(t testing.TB) *provider {
@@ -108,10 +108,10 @@ func newProvider(t testing.TB) *provider {
 }
 
 // gateway is the adapter under test, pointed at this provider.
-func (p *provider) gateway(t testing.TB) *payment.HTTPGateway {
+func (p *provider) gateway(t testing.TB, timeout time.Duration) *payment.HTTPGateway {
 	t.Helper()
 	gateway, err := payment.NewHTTPGateway(payment.HTTPGatewayConfig{
-		URL: p.server.URL, Key: "sk_test", Timeout: 300 * time.Millisecond, MaxConns: 16,
+		URL: p.server.URL, Key: "sk_test", Timeout: timeout, MaxConns: 16,
 	})
 	require.NoError(t, err)
 	t.Cleanup(gateway.Close)
@@ -208,13 +208,13 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeAnswer(w, status, answer)
 		return
 	}
-	key, print := r.Header.Get("Idempotency-Key"), fmt.Sprint(r.URL.Path, body)
+	key, request := r.Header.Get("Idempotency-Key"), fmt.Sprint(r.URL.Path, body)
 	if p.keys[call] == nil {
 		p.keys[call] = make(map[string]bool)
 	}
 	p.keys[call][key] = true
 	if saved, ok := p.saved[key]; ok {
-		if saved.print != print {
+		if saved.request != request {
 			writeAnswer(w, 400, problem("idempotency_error", "idempotency_key_reused", nil))
 			return
 		}
@@ -242,7 +242,7 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(err)
 	}
-	p.saved[key] = savedAnswer{status, encoded, print}
+	p.saved[key] = savedAnswer{status, encoded, request}
 	switch strikes {
 	case dropAfter:
 		panic(http.ErrAbortHandler)
@@ -319,7 +319,9 @@ func (p *provider) change(call payment.Call, id string, body map[string]any, str
 	if strikes == declines || strings.HasPrefix(i.PaymentMethod, "tok_declined") && call == payment.CallConfirm {
 		if call == payment.CallConfirm {
 			i.Status = "requires_payment_method"
-			i.LastPaymentError = map[string]string{"type": "card_error", "code": "card_declined", "decline_code": "generic_decline"}
+			i.LastPaymentError = map[string]string{
+				"type": "card_error", "code": "card_declined", "decline_code": "generic_decline",
+			}
 		}
 		answer := problem("card_error", "card_declined", i)
 		answer["error"].(map[string]any)["decline_code"] = "generic_decline"

@@ -93,6 +93,10 @@ func TestSchema_RefusesIllegalOperations(t *testing.T) {
 			SELECT operation_id, 'capture', account, currency, e.amount, intent_id, operation_id, now()
 			FROM operation, (VALUES %s) AS e (account, currency, amount) WHERE intent_id = $1`
 	)
+	const (
+		key        = `'key-of-' || intent_id || n`
+		bookedOnce = "journal_txn_id_account_key"
+	)
 	tests := []struct {
 		name       string
 		format     string
@@ -108,10 +112,10 @@ func TestSchema_RefusesIllegalOperations(t *testing.T) {
 		{"unknown state", update, `state = 'maybe', decided_at = NULL`, "operation_state"},
 		{"unknown kind", update, `kind = 'gift'`, "operation_kind"},
 		{"key too short", update, `idempotency_key = 'short'`, "operation_idempotency_key_check"},
-		{"second authorize", operations, `'authorize', 1, 'sent', 'authorize-key-of-' || intent_id || n`, "operation_live_authorize"},
-		{"second void", operations, `'void', 1, 'sent', 'void-key-of-' || intent_id || n`, "operation_live_void"},
+		{"second authorize", operations, `'authorize', 1, 'sent', ` + key, "operation_live_authorize"},
+		{"second void", operations, `'void', 1, 'sent', ` + key, "operation_live_void"},
 		{"one key, two operations", operations, `'capture', 1, 'sent', idempotency_key`, "operation_idempotency_key_key"},
-		{"operation over nothing", operations, `'capture', 0, 'sent', 'capture-key-of-' || intent_id || n`, "operation_amount_check"},
+		{"operation over nothing", operations, `'capture', 0, 'sent', ` + key, "operation_amount_check"},
 		{"attempt ended without an outcome", attempts, `now(), NULL, NULL::integer`, "ended_with_outcome"},
 		{"attempt with an outcome and no end", attempts, `NULL::timestamptz, 'timeout', NULL::integer`, "ended_with_outcome"},
 		{"answer without a status", attempts, `now(), 'response', NULL::integer`, "status_of_a_response"},
@@ -119,8 +123,8 @@ func TestSchema_RefusesIllegalOperations(t *testing.T) {
 		{"entry of nothing", movements, `('customer_hold', 'EUR', 0)`, "journal_amount_check"},
 		{"half of a movement", movements, `('customer_hold', 'EUR', -5)`, "journal_balanced"},
 		{"movement that leaks", movements, `('customer_hold', 'EUR', -5), ('customer_funds', 'EUR', 4)`, "journal_balanced"},
-		{"movement between currencies", movements, `('customer_hold', 'EUR', -5), ('customer_funds', 'USD', 5)`, "journal_balanced"},
-		{"movement booked twice", movements, `('customer_hold', 'EUR', -5), ('customer_hold', 'EUR', 5)`, "journal_txn_id_account_key"},
+		{"two currencies", movements, `('customer_hold', 'EUR', -5), ('customer_funds', 'USD', 5)`, "journal_balanced"},
+		{"booked twice", movements, `('customer_hold', 'EUR', -5), ('customer_hold', 'EUR', 5)`, bookedOnce},
 		{"unknown account", movements, `('petty_cash', 'EUR', 5)`, "journal_account"},
 	}
 	for _, test := range tests {

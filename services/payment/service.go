@@ -35,6 +35,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("configuring payment: %w", err)
 	}
+	config = config.withDefaults()
 	pool, err := pg.Open(ctx, pg.Config{
 		URL: config.DatabaseURL.Reveal(), AppName: Participant, MaxConns: config.DatabaseConns, Log: log,
 	})

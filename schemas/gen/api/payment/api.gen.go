@@ -417,8 +417,9 @@ type Payment struct {
 	Reference     string `json:"reference"`
 	RefundedMinor int64  `json:"refunded_minor"`
 
-	// State authorizing, capturing, voiding: asked of the provider, or in doubt. authorized: the amount is blocked. captured:
-	// charged. voided: the block was given back. declined: nothing was ever blocked. auth_expired: the block ran out.
+	// State authorizing, capturing, voiding: asked of the provider, or in doubt. authorized: the amount is blocked.
+	// captured: charged. voided: the block was given back. declined: nothing was ever blocked. auth_expired: the
+	// block ran out.
 	// requires_action: the customer has to act at the provider. created: nothing was asked yet. closed: ended by an
 	// operator.
 	State       PaymentState `json:"state"`
@@ -433,8 +434,9 @@ type PaymentPage struct {
 	Payments   []Payment `json:"payments"`
 }
 
-// PaymentState authorizing, capturing, voiding: asked of the provider, or in doubt. authorized: the amount is blocked. captured:
-// charged. voided: the block was given back. declined: nothing was ever blocked. auth_expired: the block ran out.
+// PaymentState authorizing, capturing, voiding: asked of the provider, or in doubt. authorized: the amount is blocked.
+// captured: charged. voided: the block was given back. declined: nothing was ever blocked. auth_expired: the
+// block ran out.
 // requires_action: the customer has to act at the provider. created: nothing was asked yet. closed: ended by an
 // operator.
 type PaymentState string
@@ -2118,24 +2120,24 @@ var swaggerSpec = []string{
 	"VNpfWdhdW1AMM6aZ2weXUYfDeh2kIMsctYENV9o8gBTlAfYFKgQpWp10tcRG2mz80qRsLiG7smpQuEEC",
 	"K8YNqgtZf6GBuFA01RoVienaobTLYmZJWwFfBdSLIqlnqy6O1vnVzulK9itkGzfq4nVC33n7Wu0CbK9U",
 	"GIXgCXFOuGok9pgLJjofuFXHAgM6G6gvFtO9tj9zSeL94PIkPoSsc6VIu/CJs80kF8EgXGxT3yC0H8kI",
-	"XGyXsw6vgAuwnfVFr8voUxJ3CUGJh++ctb3H5ZMIfT7fhHRT7EDLMD2Wg1BdLNsbIxqB/faj3XzlQdJf",
-	"SzHX/nsSXlV6xewNlBsUUGyTHCOBZQaYGZxyAR5Dw+2dRg5oFpCVUtPP/krpAEw8CcejUg1zGb9UzwcI",
-	"Fa0dg3ADH2m9ww0ddePcP9u+XK8S66uE5lkp40lRd5E9xMWPf/8O/vTV19+Av8gGV3/paaM4VG7jxilb",
-	"l/gAucx0uAzXVtfMPScgckWWFVFPOVHs2SuBoQvF5blmUR6vTNpHE5H0RmiDrHWMtcwPcZ+XxKLRBYw8",
-	"NXXs4n6d1J0v5ujj4MiFNsyHu7kicC4BU2jUYWVrgohtXa9nMRvd3F349DfDTRkXJ1zDd0Fc8Rf90HJa",
-	"O/bXsH4rwwldnbmT9d8uIunRNe85ru7tMBXsaM22kRF/RJZr/+KjSzNhL9Uu5LRL8PefadfdGLK3n9S7",
-	"rPePSGx73VGuvWkCrp9Ex0Npd3VEU/zl0foAmawqJnJtuybCJUpfaNBsy1IQlqflsy0ruYaXr793lFjy",
-	"DIW29uY5CsM3nGCWvKxZVuCL+8Vt94an978OQMmPmMlG6fZIxIOotFPV3eLWjZY1ClbzZJl8ubizi9bM",
-	"FNagN893Nzmy/EXvdnDrLlrbNPj7PFkmr7g23Y2gTtLBS6qf49Dohty4x0zH9OxA/yTr+Hb01Oj+9vbE",
-	"M6PrnheN7ksjr4wehX/tJTdA+gGvn4UjUP96Kr5LK3bvGRNV51XF1MEbTdnSixBnmwJCGlgj2BMRzHZY",
-	"G9hzUxBeuYL1waC2mCuQ5U7/hm31uP9KG5FJhyXMrEEfu2ETew710XZHRO77JsAUWm/KUe8G6Q4zoLje",
-	"pWAbWVT/CPLEQ+r97PTVypNw3ROqmcavNmxZFRo9FENJb/YdB2Uh1qdi799COt7Rj1EN9t/DheRkrrny",
-	"NkK8vy3IT68czqC+U/6nwDwVlgFDBJhZau5TcttNM6Ykr+gX12ccoF9izML/dRh0BvyPVMb3Aod20nLd",
-	"VcQx2PVKxc5GZ6pzQktk83ZjLtzGFtKLM3i/8K3loML+reG6X7GeQXRQ4qfAM8GnXZBC/D6GzK4eHePy",
-	"5kPbVDjOYvQfGCA6Rai1O4Xxzuz9NsU81Z0D4P/AWDFD/dTvGf56+zz22m02jlIOdnC16wzh+JfDlnns",
-	"aMD3WcEEgcdFLNdPmTeuaZPpOXP63Pgzqrh9HBjVsJMwtW8iFaU1zNjOpCuRPonmXd5co4LQ/Upho2Tl",
-	"rk1cYu4uPcI//RvFFIykJIj2YpRih/yn32IuMd/a6i9O/vZ1sHoOTtKoMlnap8nLm5u7+28oIV7cLb+9",
-	"/fbespJf5EPwoNakRG6BxbsNjm+P/w0AAP//",
+	"XGyXsw6vgAuwnfVFr8voUxJ3CUGJh++cPYlg5mXb5/NNSDfFDrQM02M5CNXFsr0xohHYbz/azVceJEuX",
+	"wLjFFHP9vyfhdaVXzF5BuR0DjG2WYySwzAAzg2MuwINouL9TyQHNArJSavrZ3ykdgIkn4YhUqmEy45fq",
+	"OQHBojVkEG7gJK17uKGjdpz7Z9uY65VifZ3QPCtlPCvqbrKHwPjx79/Bn776+hvwN9ngCjA97RSH0m3c",
+	"OWXrEh8gl5kOt+Ha6pq59wTErsiyIuoqJ6o9eycw9KG4PNcsyuOlSftqIpLfCG2QtZ6xlvkh7vSSaDS6",
+	"gJGnpo593K+TuvPFPH0cHbnQhvl4N1cFzmVgCo06rGxRELGta/YsZsObuwyf/ma4KePihHv4Loor/qIf",
+	"W05rx/4a1m9lOKGrM5ey/ttFLD265z1H1r0dpoIdrdk2MuKPyHLtn3x0eSbspdqFpHYJ/gI07dobQ/r2",
+	"k3q39f4Vie2vO861V03A9ZPoeCjt7o5oir89Wh8gk1XFRK5t20S4TOkLDZptWQrCErV8tnUl1/Dy9feO",
+	"EkueodDW3jxHYfiGE8ySlzXLCnxxv7jtHvH0/tcBKPkRM9ko3R6JeBCVdqq6W9y60bJGwWqeLJMvF3d2",
+	"0ZqZwhr05vnuJkeWv+hdD27dTWubB3+fJ8vkFdemuxLUSTp4SvVzHBrdkBv3mumYnh3o32Qd347eGt3f",
+	"3p54Z3Td+6LRhWnkmdGj8M+95AZIP+D1s3AE6p9PxXdpxe69Y6LyvKqYOnijKVt7EeJsV0BIA2sEeyKC",
+	"2Q5rA3tuCsIrV7A+GNQWcwWy3OnfsK0eN2BpIzLpsIaZNehjN2xiz6E+2vaIyH3jBJhC60056t0g32EG",
+	"FNe7FGwniwogQZ54SL2fnb5beRKufUJF0/jZhq2rQqeHYijpzT7koCzE+lTsAVzIxzv6MarB/oO4kJzM",
+	"dVfeRoj3twX56Z3DGdR3yv8UmKfKMmCIADNLzX1KbttpxpTkFf3q+owD9GuMWfi/DoPOgP+R6vhe4NBO",
+	"Wq67kjgGu16t2NnoTHlOaIls3m7MhdvYQnpxBu8XPrYclNi/NVz3S9YziA5K/BR4Jvi0C1KI38eQ2RWk",
+	"Y1zefGi7CsdZjP4DA0SnCLV2pzDemb3fp5inunMA/B8YK2aon/pNw19vn8dev83GUcrBDq52nSEc/3TY",
+	"Mo8dDfg+K5gg8LiI5Roq88Y1bTI9Z06fG39GFbevA6MadhKm9lGkorSGGduadCXSJ9G8y5trVBDaXyls",
+	"lKzcvYlLzN2tR/inf6SYgpGUBNFejFLskP/0e8wl5ltb/cXJ3z4PVs/BSRpVJkv7Nnl5c3N3/w0lxIu7",
+	"5be3395bVvKLfAge1JqUyC2weLfB8e3xvwEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
