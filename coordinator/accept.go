@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -27,11 +28,12 @@ type submission struct {
 	order    *orderv1.Order
 	id       uuid.UUID
 	deadline time.Duration
+	span     trace.SpanContext
 }
 
 // acceptance is what became of a submission.
 type acceptance struct {
-	// err is errKeyReused or nil.
+	// err is nil, errKeyReused, or what made this one impossible to store.
 	err error
 	// id is that of the order: a new one, or the one that the key belongs to.
 	id       uuid.UUID
@@ -160,8 +162,7 @@ func (e *engine) begin(t *turn, in *submission) error {
 	}
 	t.sagas[in.id] = s
 	t.order = append(t.order, in.id)
-	t.commands = append(t.commands, out.commands...)
-	t.facts = append(t.facts, out.facts...)
+	t.send(out, in.span)
 	return nil
 }
 

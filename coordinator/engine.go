@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/crash"
@@ -31,6 +32,8 @@ type item struct {
 	record *kgo.Record
 	// key is that of a request which wants the same answer for every repeat.
 	key *requestKey
+	// span is what the commands that follow are traced back to.
+	span trace.SpanContext
 }
 
 // door names where an item came from, for metrics.
@@ -54,7 +57,7 @@ type result struct {
 	err error
 	// saga is the state after the item.
 	saga saga.Saga
-	// owned is its partition.
+	// partition is the saga's.
 	partition int16
 	verdict   saga.Verdict
 	replayed  bool
@@ -286,8 +289,7 @@ func (e *engine) applyItem(t *turn, it *item) (r result) {
 		}
 	}
 	*s = work
-	t.commands = append(t.commands, out.commands...)
-	t.facts = append(t.facts, out.facts...)
+	t.send(out, it.span)
 	r.saga, r.verdict = s.Saga, out.verdict
 	if it.key != nil {
 		made := madeKey{requestKey: *it.key, order: s.OrderID, answer: out.verdict}
@@ -295,6 +297,17 @@ func (e *engine) applyItem(t *turn, it *item) (r result) {
 		t.keys[it.key.keyName] = keyRow{hash: it.key.hash, order: s.OrderID, answer: out.verdict}
 	}
 	return r
+}
+
+// send adds what an item asked for to what goes out after the commit.
+func (t *turn) send(out sideEffects, span trace.SpanContext) {
+	if span.IsValid() {
+		for _, record := range out.commands {
+			record.Context = trace.ContextWithRemoteSpanContext(context.Background(), span)
+		}
+	}
+	t.commands = append(t.commands, out.commands...)
+	t.facts = append(t.facts, out.facts...)
 }
 
 // park keeps the record of an item that could not be applied.

@@ -38,7 +38,11 @@ func (e *engine) follow(s *subject, ev saga.Event, decided saga.Decision, now ti
 	for _, a := range decided.Actions {
 		switch a.Kind {
 		case saga.Send:
-			record, err := e.command(s, a, ev.Evidence, now)
+			cause := ""
+			if isReply(ev.Kind) {
+				cause = ev.Evidence // a message id; an operator's evidence is any text
+			}
+			record, err := e.command(s, a, cause, now)
 			if err != nil {
 				return err
 			}
@@ -58,6 +62,9 @@ func (e *engine) follow(s *subject, ev saga.Event, decided saga.Decision, now ti
 	}
 	return nil
 }
+
+// isReply says that a participant spoke.
+func isReply(k saga.EventKind) bool { return k >= saga.ReplyDone && k <= saga.UndoDoubted }
 
 func (e *engine) command(s *subject, a saga.Action, cause string, now time.Time) (*kgo.Record, error) {
 	if s.document == nil {

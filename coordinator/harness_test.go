@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -262,7 +263,9 @@ type command struct {
 	Message     proto.Message
 }
 
-func (c command) key() string { return c.GetStep() + "/" + strings.ToLower(c.GetOperation().String()[10:]) }
+func (c command) key() string {
+	return c.GetStep() + "/" + strings.ToLower(c.GetOperation().String()[10:])
+}
 
 // silence is the answer of a participant that does not answer.
 var silence = &sagav1.Reply{}
@@ -412,3 +415,20 @@ const (
 	tick       = 20 * time.Millisecond
 	holdMargin = 30 * time.Minute
 )
+
+// mute is the rule by which some commands are not answered.
+func mute(keys ...string) func(command) *sagav1.Reply {
+	return func(c command) *sagav1.Reply {
+		if slices.Contains(keys, c.key()) {
+			return silence
+		}
+		return nil
+	}
+}
+
+// quiet has timers that do not fire during a test.
+func quiet(c *coordinator.Config) {
+	c.AnswerTimeout, c.OutsideTimeout, c.OrderDeadline = time.Minute, time.Minute, time.Hour
+}
+
+func jsonInto(data []byte, v any) error { return json.Unmarshal(data, v) }

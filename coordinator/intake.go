@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/coalesce"
 	"recourse.dev/pkg/crash"
+	"recourse.dev/pkg/pg"
 )
 
 // intake is the door through which people come: new orders, cancellations and operators' verbs. Requests that arrive
@@ -46,10 +48,24 @@ func newIntake(e *engine, d *dispatcher, maxWaiting int) *intake {
 
 func (in *intake) accept(ctx context.Context, list []submission) ([]acceptance, error) {
 	answers, t, err := in.engine.accept(ctx, list)
-	if err != nil {
+	switch {
+	case err == nil:
+		in.dispatcher.sendSoon(t.commands)
+	case len(list) == 1 || ctx.Err() != nil || pg.IsTransient(err):
 		return nil, err
+	default:
+		// One of them cannot be stored; it must not take the others along.
+		answers = make([]acceptance, len(list))
+		for i := range list {
+			one, t, err := in.engine.accept(ctx, list[i:i+1])
+			if err != nil {
+				answers[i].err = err
+				continue
+			}
+			answers[i] = one[0]
+			in.dispatcher.sendSoon(t.commands)
+		}
 	}
-	in.dispatcher.sendSoon(t.commands)
 	crash.Point(crash.CoordinatorBeforeAnswer)
 	return answers, nil
 }
@@ -86,7 +102,7 @@ func (in *intake) wish(ctx context.Context, id uuid.UUID, ev saga.Event, key *re
 	}
 	defer in.waiting.Add(-1)
 	r, err := in.verbs.Do(ctx, item{
-		saga: id, door: doorAPI, key: key,
+		saga: id, door: doorAPI, key: key, span: trace.SpanContextFromContext(ctx),
 		events: func(*saga.Definition, *saga.Saga, time.Time) ([]saga.Event, error) { return []saga.Event{ev}, nil },
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/crash"
@@ -86,7 +87,7 @@ func (r *replies) item(record *kgo.Record) (item, error) {
 		return item{}, reject(deadletter.Undecodable, "saga_id %q is no UUID", reply.GetSagaId())
 	}
 	return item{
-		saga: id, door: doorReply, record: record,
+		saga: id, door: doorReply, record: record, span: spanOf(record),
 		events: func(d *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
 			ev, err := saga.EventOf(d, reply, "participant:"+participant, envelope.ID)
 			if err != nil {
@@ -99,6 +100,14 @@ func (r *replies) item(record *kgo.Record) (item, error) {
 			return []saga.Event{ev}, nil
 		},
 	}, nil
+}
+
+// spanOf is the span that the client's hook gave the record when it was fetched.
+func spanOf(record *kgo.Record) trace.SpanContext {
+	if record.Context == nil {
+		return trace.SpanContext{}
+	}
+	return trace.SpanContextFromContext(record.Context)
 }
 
 func reasonOf(err error) deadletter.Reason {

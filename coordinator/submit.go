@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 
 	"recourse.dev/coordinator/order"
 	"recourse.dev/pkg/httpserver"
@@ -52,7 +53,8 @@ func (a *api) CreateOrder(
 		return nil, problem(err)
 	}
 	accepted, err := a.intake.submit(ctx, submission{
-		key: *key, order: document, id: id, deadline: time.Duration(value(request.Body.DeadlineSeconds)) * time.Second,
+		key: *key, order: document, id: id, span: trace.SpanContextFromContext(ctx),
+		deadline: time.Duration(value(request.Body.DeadlineSeconds)) * time.Second,
 	})
 	if err != nil {
 		return nil, problem(err)
