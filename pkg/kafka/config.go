@@ -130,6 +130,8 @@ func (c Config) options(name string, log *slog.Logger, reg prometheus.Registerer
 		kgo.WithLogger(quiet{kslog.New(log.With("client", name))}),
 		// Pushing the client's metrics to the broker is of no use to us and costs a connection.
 		kgo.DisableClientMetrics(),
+		// How soon a client looks again for what has changed: leaders, and topics that were made anew.
+		kgo.MetadataMinAge(time.Second),
 		// A topic is deleted by an operator, never by us: keep asking instead of forgetting it.
 		kgo.ConsiderMissingTopicDeletedAfter(time.Hour),
 		kgo.WithHooks(kotel.NewKotel(kotel.WithTracer(kotel.NewTracer(kotel.ClientID(name)))).Hooks()...),

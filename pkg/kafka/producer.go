@@ -22,6 +22,11 @@ func NewProducer(config Config, name string, log *slog.Logger, reg prometheus.Re
 	m := newMetrics(reg, name)
 	client, err := kgo.NewClient(append(opts,
 		kgo.RecordDeliveryTimeout(config.DeliveryTimeout),
+		// Without it, a record whose request went unanswered waits for the broker for ever, whatever the timeout and the
+		// context say, and the batch, the drain and the group would wait with it. With it, a record that failed may have
+		// been written all the same; that is what every reader here takes anyway. The client begins a new producer epoch
+		// afterwards, so that later records are never mistaken for repeats.
+		kgo.AllowIdempotentProduceCancellation(),
 		kgo.MaxBufferedBytes(config.MaxBufferedBytes),
 		// Produce hands over whole batches; waiting for more of them only adds latency.
 		kgo.ProducerLinger(0),

@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -10,8 +11,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/kafka/embedded"
 	"recourse.dev/pkg/kafka/kafkatest"
 )
 
@@ -69,6 +72,66 @@ func TestProduce_context_ends(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, kafka.Produce(ctx, producer, numbered(config.Topics().CommandTopic("a"), 0, 3)), context.Canceled)
+}
+
+// Giving up on records that are on their way must not make the broker take later ones for repeats of them: whatever was
+// acknowledged is in the log.
+func TestProduce_acknowledged_is_there_after_cancellations(t *testing.T) {
+	t.Parallel()
+	config := kafkatest.Config(t, "a.commands.v1")
+	topic := config.Topics().CommandTopic("a")
+	producer := mustProducer(t, config)
+	var acknowledged []int
+	cancelled := 0
+	for i := 0; i < 20000 && (cancelled < 20 || len(acknowledged) < 1000); i += 20 {
+		// From hopeless to plenty, so that some requests are cut off at every stage.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%400)*20*time.Microsecond)
+		if kafka.Produce(ctx, producer, numbered(topic, i, i+20)) == nil {
+			for n := i; n < i+20; n++ {
+				acknowledged = append(acknowledged, n)
+			}
+		} else {
+			cancelled++
+		}
+		cancel()
+	}
+	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 20000, 20020)))
+	require.NotZero(t, cancelled)
+	require.NotEmpty(t, acknowledged)
+
+	var j journal
+	start(t, config, journalOptions(config, &j))
+	require.EventuallyWithT(t, func(c *assertT) { require.Contains(c, j.distinct(), 20019) }, wait, 50*time.Millisecond)
+	require.EventuallyWithT(t, func(c *assertT) {
+		require.Zero(c, mustLag(c, t.Context(), producer, config.Topics().Group("a"), topic))
+	}, wait, 50*time.Millisecond)
+	require.Subset(t, j.distinct(), acknowledged)
+	t.Log("acknowledged", len(acknowledged), "calls cancelled", cancelled, "in the log", len(j.distinct()))
+}
+
+// A broker that dies with a request unanswered does not hold the caller longer than the delivery timeout.
+func TestProduce_broker_dies(t *testing.T) {
+	t.Parallel()
+	broker, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(broker.Close)
+	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 4, DeliveryTimeout: 2 * time.Second}
+	topic := config.Topics().CommandTopic("a")
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
+	producer := mustProducer(t, config)
+	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 0, 10)))
+	asked := make(chan struct{}, 1)
+	broker.Cluster().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		asked <- struct{}{}
+		return nil, errors.New("cut off without an answer"), true
+	})
+	failed := make(chan error, 1)
+	began := time.Now()
+	go func() { failed <- kafka.Produce(t.Context(), producer, numbered(topic, 10, 20)) }()
+	<-asked
+	broker.Close()
+	require.Error(t, <-failed)
+	require.Less(t, time.Since(began), 12*time.Second)
 }
 
 // A broker that lost its disk and was set up again has topics of the same names and other identities.
