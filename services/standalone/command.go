@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"recourse.dev/pkg/service"
+	"recourse.dev/services/standalone/sim"
+	"recourse.dev/services/standalone/stack"
+)
+
+// errNotGreen ends the process with status 1; what is wrong has been printed.
+var errNotGreen = errors.New("not green")
+
+// run is the command line; it returns the exit status: 0 ok, 1 error, 2 usage, 130 interrupted.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:   "recourse",
+		Short: "Order orchestration: every order ends fulfilled or fully undone, and you can see the proof",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(devCommand(), demoCommand(), simCommand(), serveCommand(), versionCommand())
+	usage := false
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		usage = true
+		return err
+	})
+	err := root.ExecuteContext(ctx)
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.Is(err, errNotGreen):
+		return 1
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "recourse: interrupted")
+		return 130
+	}
+	fmt.Fprintln(stderr, "recourse:", err)
+	if usage {
+		return 2
+	}
+	return 1
+}
+
+// exitStatus is a member's own exit status.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func simCommand() *cobra.Command {
+	var o sim.Options
+	var replay uint64
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Play seeded histories of sagas against the decision code",
+		Long: "Play seeded histories of sagas in virtual time against the decision code that production runs, with\n" +
+			"losses, repeats, delays, crashes and wishes at every point. Ends with one line of JSON; exit status 1 if\n" +
+			"an invariant broke or a rare path was never taken.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("replay") {
+				hash, trace, err := sim.Replay(replay)
+				for _, line := range trace {
+					fmt.Fprintln(cmd.OutOrStdout(), line)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "trace hash %016x\n", hash)
+				return err
+			}
+			r := sim.Run(cmd.Context(), o)
+			if r.First != nil {
+				for _, line := range r.First.Trace {
+					fmt.Fprintln(cmd.ErrOrStderr(), line)
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "seed %d: %s\nsee it again: recourse sim --replay %d\n", r.First.Seed, r.First.What, r.First.Seed)
+				r.First.Trace = nil
+			}
+			line, err := json.Marshal(r)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), string(line))
+			if r.Failed() {
+				return errNotGreen
+			}
+			return cmd.Context().Err()
+		},
+	}
+	cmd.Flags().Uint64Var(&o.Seeds, "seeds", 1_000_000, "histories to play")
+	cmd.Flags().Uint64Var(&o.From, "from", 0, "first seed")
+	cmd.Flags().IntVar(&o.Workers, "workers", 0, "histories side by side; 0 is one for each core")
+	cmd.Flags().Uint64Var(&replay, "replay", 0, "tell the story of one seed and end")
+	return cmd
+}
+
+func serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:       "serve NAME",
+		Short:     "Run one service as its own binary would, configured by environment variables",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: stack.Names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			status, _ := stack.Execute(cmd.Context(), args[0], []string{"serve"}, os.Environ(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if status != 0 {
+				return exitStatus(status)
+			}
+			return nil
+		},
+	}
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Say which build this is",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprintln(cmd.OutOrStdout(), "recourse", service.Version())
+			return nil
+		},
+	}
+}

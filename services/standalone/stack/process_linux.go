@@ -1,0 +1,14 @@
+package stack
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// dieWithParent keeps no member alive when this process is killed.
+func dieWithParent(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+}
+
+func interrupt(p *os.Process) error { return p.Signal(syscall.SIGTERM) }

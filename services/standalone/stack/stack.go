@@ -1,0 +1,267 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/kafka/embedded"
+	"recourse.dev/pkg/pg"
+	"recourse.dev/pkg/pgserver"
+)
+
+// Options of a stack. The zero value plus a DataDir is what `recourse dev` runs.
+type Options struct {
+	// DataDir keeps databases, topics and ledgers. With Ephemeral it is removed at the end.
+	DataDir   string
+	Ephemeral bool
+	// DatabaseURL is an administrator's URL of a server that somebody else runs; empty finds or starts one.
+	DatabaseURL string
+	// PostgresVersion is "" for any, or pgserver.Newest.
+	PostgresVersion string
+	// Brokers of a Kafka that somebody else runs; empty starts one in this process.
+	Brokers []string
+	// TopicPrefix and DatabasePrefix keep several stacks on one server apart; default recourse.
+	TopicPrefix, DatabasePrefix string
+	// Partitions of every topic; 0 takes the default.
+	Partitions int
+	// DefaultPorts prefers the documented ports over free ones.
+	DefaultPorts bool
+	// OwnProcess lists the members that run as processes of their own, by Executable; these can be killed.
+	OwnProcess []string
+	// Executable understands "serve NAME" like cmd recourse; empty is this process's own.
+	Executable string
+	// Env is added to every member's environment, MemberEnv to one's.
+	Env       []string
+	MemberEnv map[string][]string
+	// Progress is told what is being started.
+	Progress func(format string, args ...any)
+	Log      *slog.Logger
+}
+
+// Stack is a running platform.
+type Stack struct {
+	o       Options
+	pg      *pgserver.Server
+	broker  *embedded.Broker
+	brokers []string
+	members map[string]*member
+	smtp    string
+	// Source says where PostgreSQL comes from, Broker which Kafka it is.
+	Source, Broker string
+}
+
+// Start brings everything up and returns when every member is ready. Whatever
+// was started is stopped again when something fails.
+func Start(ctx context.Context, o Options) (_ *Stack, err error) {
+	if o.Progress == nil {
+		o.Progress = func(string, ...any) {}
+	}
+	if o.TopicPrefix == "" {
+		o.TopicPrefix = "recourse"
+	}
+	if o.DatabasePrefix == "" {
+		o.DatabasePrefix = "recourse"
+	}
+	if o.Partitions == 0 {
+		o.Partitions = 12
+	}
+	s := &Stack{o: o, members: map[string]*member{}}
+	defer func() {
+		if err != nil {
+			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			defer cancel()
+			err = errors.Join(err, s.Stop(stopping))
+		}
+	}()
+	if err := os.MkdirAll(filepath.Join(o.DataDir, "log"), 0o755); err != nil { //nolint:gosec // the database's user passes through
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	if err := s.startServers(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.plan(); err != nil {
+		return nil, err
+	}
+	o.Progress("bringing databases and topics up to date")
+	if err := s.migrate(ctx); err != nil {
+		return nil, err
+	}
+	for _, p := range programs {
+		o.Progress("starting %s", p.name)
+		if err := s.members[p.name].start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Stack) startServers(ctx context.Context) error {
+	s.o.Progress("starting PostgreSQL")
+	dir, err := pgserver.DefaultDataDir(s.o.DataDir)
+	if err != nil {
+		return err
+	}
+	s.pg, err = pgserver.Start(ctx, pgserver.Options{
+		URL: s.o.DatabaseURL, DataDir: dir, Version: s.o.PostgresVersion, Log: s.o.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("starting PostgreSQL: %w", err)
+	}
+	s.Source = s.pg.Source()
+	if s.brokers = s.o.Brokers; len(s.brokers) > 0 {
+		s.Broker = "Kafka at " + strings.Join(s.brokers, ",")
+		return nil
+	}
+	s.o.Progress("starting Kafka")
+	dir = filepath.Join(s.o.DataDir, "kafka")
+	if s.o.Ephemeral {
+		dir = ""
+	}
+	s.broker, err = embedded.Start(embedded.Options{DataDir: dir, Partitions: s.o.Partitions, Log: s.o.Log})
+	if err != nil {
+		return fmt.Errorf("starting the embedded Kafka: %w", err)
+	}
+	s.brokers = s.broker.Addrs()
+	s.Broker = "embedded Kafka (kfake) at " + strings.Join(s.brokers, ",")
+	return nil
+}
+
+// plan gives every member its address and its environment.
+func (s *Stack) plan() error {
+	ports := map[string]string{}
+	for _, p := range programs {
+		addr, err := s.address(p.port)
+		if err != nil {
+			return err
+		}
+		ports[p.name] = addr
+	}
+	smtp, err := s.address(8025)
+	if err != nil {
+		return err
+	}
+	s.smtp = smtp
+	for _, p := range programs {
+		env := []string{
+			"HTTP_ADDR=" + ports[p.name],
+			"LOG_FORMAT=text",
+			"KAFKA_BROKERS=" + strings.Join(s.brokers, ","),
+			"KAFKA_TOPIC_PREFIX=" + s.o.TopicPrefix,
+			fmt.Sprintf("KAFKA_PARTITIONS=%d", s.o.Partitions),
+			"GATEWAY_URL=http://" + ports[GatewaySim],
+			"CARRIER_URL=http://" + ports[CarrierSim],
+			"SMTP_ADDR=" + smtp,
+		}
+		switch p.name {
+		case GatewaySim, CarrierSim:
+			env = append(env, "LEDGER_PATH="+filepath.Join(s.o.DataDir, p.name+".jsonl"))
+		case MailSink:
+			env = append(env, "MAIL_DIR="+filepath.Join(s.o.DataDir, "mail"))
+		}
+		if p.database {
+			env = append(env, "DATABASE_URL="+s.pg.URL(s.database(p.name)))
+		}
+		env = append(env, s.o.Env...)
+		env = append(env, s.o.MemberEnv[p.name]...)
+		s.members[p.name] = &member{
+			program: p, addr: ports[p.name], env: env, logPath: filepath.Join(s.o.DataDir, "log", p.name+".log"),
+			own: slices.Contains(s.o.OwnProcess, p.name), executable: s.o.Executable,
+		}
+	}
+	return nil
+}
+
+func (s *Stack) address(preferred int) (string, error) {
+	if s.o.DefaultPorts {
+		if addr := fmt.Sprintf("127.0.0.1:%d", preferred); free(addr) {
+			return addr, nil
+		}
+	}
+	return freeAddress()
+}
+
+func (s *Stack) database(name string) string { return s.o.DatabasePrefix + "_" + name }
+
+// migrate runs each member's own migrate command; members do not share anything there.
+func (s *Stack) migrate(ctx context.Context) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(programs))
+	for i, p := range programs {
+		if !p.database {
+			continue
+		}
+		if err := pg.CreateDatabase(ctx, s.pg.URL("postgres"), s.database(p.name)); err != nil {
+			return fmt.Errorf("creating the database of %s: %w", p.name, err)
+		}
+		wg.Go(func() { errs[i] = s.members[p.name].migrate(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// URL is the base URL of a member's API.
+func (s *Stack) URL(name string) string { return "http://" + s.members[name].addr }
+
+// DatabaseURL is a URL of a member's database.
+func (s *Stack) DatabaseURL(name string) string { return s.pg.URL(s.database(name)) }
+
+// Kafka is how to reach the broker that the members use.
+func (s *Stack) Kafka() kafka.Config {
+	return kafka.Config{Brokers: s.brokers, TopicPrefix: s.o.TopicPrefix, Partitions: int32(s.o.Partitions)}
+}
+
+// Kill ends a member that is a process of its own with SIGKILL: no line of it runs any more.
+func (s *Stack) Kill(name string) error { return s.members[name].kill() }
+
+// Halt stops a member in order.
+func (s *Stack) Halt(ctx context.Context, name string) error { return s.members[name].stop(ctx) }
+
+// Restart starts a member that was killed or halted, at the same address; env is added to its environment.
+func (s *Stack) Restart(ctx context.Context, name string, env ...string) error {
+	return s.members[name].start(ctx, env...)
+}
+
+// Exited is closed when the member's current run has ended.
+func (s *Stack) Exited(name string) <-chan struct{} { return s.members[name].done }
+
+// Failed reports a member that ended without having been asked to.
+func (s *Stack) Failed() error {
+	for _, name := range Names {
+		if m := s.members[name]; m != nil && m.died() {
+			return fmt.Errorf("%s ended by itself:\n%s", name, m.tail())
+		}
+	}
+	return nil
+}
+
+// Stop ends the members in reverse order, then the servers.
+func (s *Stack) Stop(ctx context.Context) error {
+	var errs []error
+	for _, name := range slices.Backward(Names) {
+		if m := s.members[name]; m != nil {
+			errs = append(errs, m.stop(ctx))
+		}
+	}
+	if s.broker != nil {
+		s.broker.Close()
+	}
+	if s.pg != nil {
+		errs = append(errs, s.pg.Stop(ctx))
+	}
+	if s.o.Ephemeral {
+		errs = append(errs, os.RemoveAll(s.o.DataDir))
+		if s.pg != nil && s.pg.DataDir() != "" {
+			errs = append(errs, os.RemoveAll(s.pg.DataDir()))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,190 @@
+package system_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"recourse.dev/pkg/pgtest"
+	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
+	"recourse.dev/services/standalone/audit"
+	"recourse.dev/services/standalone/stack"
+)
+
+// platform is a running stack and the hands of a shop on it.
+type platform struct {
+	*stack.Stack
+	t      testing.TB
+	system audit.System
+	client *http.Client
+}
+
+// fast shortens every wait: a test takes seconds for what takes minutes in production.
+var fast = []string{
+	"ANSWER_TIMEOUT=400ms", "OUTSIDE_TIMEOUT=700ms", "RESEND_MAX=400ms", "GIVE_UP=3", "SCAN_INTERVAL=1s", "HOLD_BACK=1ms",
+	"PROBE_DELAYS=200ms,500ms,1s", "PROBE_EVERY=100ms", "GATEWAY_TIMEOUT=1s", "GATEWAY_VISIBILITY=200ms", "CARRIER_TIMEOUT=1s",
+	"CARRIER_VISIBILITY=200ms", "SWEEP_EVERY=100ms", "SLOW_DELAY=600ms", "LATE_DELAY=1500ms", "DRAIN_TIMEOUT=10s",
+	"KAFKA_SESSION_TIMEOUT=6s", "LOG_LEVEL=info",
+}
+
+var stacks atomic.Int64
+
+// start brings up a stack of its own for a test, on the shared test server and
+// on the broker of KAFKA_BROKERS or one of its own.
+func start(t testing.TB, change func(*stack.Options)) *platform {
+	t.Helper()
+	name := fmt.Sprintf("sys%d_%d", os.Getpid(), stacks.Add(1))
+	o := stack.Options{
+		DataDir: t.TempDir(), DatabaseURL: pgtest.URL(t, nil), DatabasePrefix: name, TopicPrefix: name,
+		Partitions: 4, Env: fast, MemberEnv: map[string][]string{},
+	}
+	if b := os.Getenv("KAFKA_BROKERS"); b != "" {
+		o.Brokers = strings.Split(b, ",")
+	}
+	if change != nil {
+		change(&o)
+	}
+	s, err := stack.Start(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+		defer cancel()
+		failed := s.Failed()
+		require.NoError(t, s.Stop(ctx))
+		require.NoError(t, failed)
+		if t.Failed() {
+			t.Logf("members' logs: %s/log", o.DataDir)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	p := &platform{Stack: s, t: t, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}}}
+	t.Cleanup(p.client.CloseIdleConnections)
+	p.system = audit.System{
+		Coordinator: s.URL(stack.Coordinator), Inventory: s.URL(stack.Inventory), Payment: s.URL(stack.Payment),
+		Shipping: s.URL(stack.Shipping), Gateway: s.URL(stack.GatewaySim), Carrier: s.URL(stack.CarrierSim),
+	}
+	return p
+}
+
+// sell puts units of an item on the shelf.
+func (p *platform) sell(sku string, units int64) {
+	p.t.Helper()
+	p.must(http.MethodPost, p.system.Inventory+"/v1/locations", "", map[string]any{"code": "BERLIN-1", "country": "DE"}, nil)
+	p.must(http.MethodPost, p.system.Inventory+"/v1/items", "", map[string]any{"sku": sku}, nil)
+	if units > 0 {
+		p.must(http.MethodPost, p.system.Inventory+"/v1/stock/receive", fmt.Sprintf("%s-%d", sku, stacks.Add(1)),
+			map[string]any{"lines": []any{map[string]any{"sku": sku, "location": "BERLIN-1", "quantity": units}}}, nil)
+	}
+}
+
+// mug is an order for one mug that goes through.
+func mug(change func(*coordinatorapi.NewOrder)) coordinatorapi.NewOrder {
+	zip, mail := "10117", "ada@example.com"
+	o := coordinatorapi.NewOrder{
+		Shop: "mugs", CustomerID: "ada", Reference: fmt.Sprintf("R-%d", stacks.Add(1)), Currency: "EUR",
+		PaymentToken: "tok_visa", TotalMinor: 1250,
+		Lines: []coordinatorapi.OrderLine{{Sku: "SKU-MUG", Quantity: 1, UnitPriceMinor: 1250}},
+		ShipTo: coordinatorapi.Address{
+			Name: "Ada Lovelace", Lines: []string{"Unter den Linden 1"}, City: "Berlin", PostalCode: &zip, Country: "DE", Email: &mail,
+		},
+	}
+	if change != nil {
+		change(&o)
+	}
+	return o
+}
+
+// submit places an order and returns its id.
+func (p *platform) submit(o coordinatorapi.NewOrder) string {
+	p.t.Helper()
+	var receipt coordinatorapi.OrderReceipt
+	p.must(http.MethodPost, p.system.Coordinator+"/v1/orders", o.Reference, o, &receipt)
+	return receipt.ID.String()
+}
+
+func (p *platform) order(id string) coordinatorapi.Order {
+	p.t.Helper()
+	var o coordinatorapi.Order
+	p.must(http.MethodGet, p.system.Coordinator+"/v1/orders/"+id, "", nil, &o)
+	return o
+}
+
+// cancel asks for a cancellation and returns the answer, or the problem's code.
+func (p *platform) cancel(id string) string {
+	p.t.Helper()
+	var answer struct{ Answer, Code string }
+	status, data := p.call(http.MethodPost, p.system.Coordinator+"/v1/orders/"+id+"/cancel", "", map[string]any{})
+	require.Less(p.t, status, 500, "%s", data)
+	require.NoError(p.t, json.Unmarshal(data, &answer))
+	return answer.Answer + answer.Code
+}
+
+// until waits for an order to meet a condition.
+func (p *platform) until(id, what string, ok func(o coordinatorapi.Order) bool) coordinatorapi.Order {
+	p.t.Helper()
+	var o coordinatorapi.Order
+	deadline := time.Now().Add(60 * time.Second)
+	for time.Now().Before(deadline) {
+		if o = p.order(id); ok(o) {
+			return o
+		}
+		<-time.After(40 * time.Millisecond)
+	}
+	require.FailNow(p.t, "waited a minute", "order %s: %s; it is %s: %s %+v", id, what, o.Status, o.Explanation.Summary, o.Attention)
+	return o
+}
+
+func ended(o coordinatorapi.Order) bool { return o.EndedAt != nil }
+
+// addsUp audits the whole system; nothing may be open.
+func (p *platform) addsUp(orders int) *audit.Report {
+	p.t.Helper()
+	r, err := audit.Conservation(p.t.Context(), p.system)
+	require.NoError(p.t, err)
+	require.Empty(p.t, r.Findings())
+	require.Zero(p.t, r.Open, "%+v", r.ByStatus)
+	require.Equal(p.t, orders, r.Orders)
+	return r
+}
+
+func (p *platform) must(method, url, key string, body, into any) {
+	p.t.Helper()
+	status, data := p.call(method, url, key, body)
+	require.Less(p.t, status, 300, "%s %s: %s", method, url, data)
+	if into != nil {
+		require.NoError(p.t, json.Unmarshal(data, into), "%s", data)
+	}
+}
+
+func (p *platform) call(method, url, key string, body any) (int, []byte) {
+	p.t.Helper()
+	data, err := json.Marshal(body)
+	require.NoError(p.t, err)
+	if body == nil {
+		data = nil
+	}
+	req, err := http.NewRequestWithContext(p.t.Context(), method, url, bytes.NewReader(data))
+	require.NoError(p.t, err)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	resp, err := p.client.Do(req)
+	require.NoError(p.t, err)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	require.NoError(p.t, err)
+	return resp.StatusCode, answer
+}
