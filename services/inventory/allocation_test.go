@@ -104,20 +104,44 @@ func TestStock_Reserve_Refuses(t *testing.T) {
 		code, detail string
 	}{
 		{"nothing", nil, "invalid_command", "an order has 1 to 1000 lines, not 0"},
-		{"no_line_id", []inventory.Want{{SKU: "MUG", Quantity: 1}}, "invalid_command",
-			`line id "" is not 1 to 64 printable characters`},
+		{
+			"no_line_id",
+			[]inventory.Want{{SKU: "MUG", Quantity: 1}},
+			"invalid_command",
+			`line id "" is not 1 to 64 printable characters`,
+		},
 		{"line_twice", []inventory.Want{{"1", "MUG", 1}, {"1", "PEN", 1}}, "invalid_command", `line id "1" is there twice`},
-		{"none", []inventory.Want{{"1", "MUG", 0}}, "invalid_command",
-			`line "1" wants 0 of MUG; 1 to 1000000000 can be ordered`},
-		{"overflow", []inventory.Want{{"1", "MUG", 1 << 62}}, "invalid_command",
-			`line "1" wants 4611686018427387904 of MUG; 1 to 1000000000 can be ordered`},
-		{"unknown", []inventory.Want{{"1", "MUG", 1}, {"2", "CUP", 1}, {"3", "mug", 1}, {"4", "CUP", 1}}, "unknown_sku",
-			`not in the catalogue: "CUP", "mug"`},
-		{"out_of_stock", []inventory.Want{{"1", "PEN", 1}, {"2", "MUG", 9}, {"3", "INK", 1}}, "out_of_stock",
-			"MUG: wanted 9, available 7; INK: wanted 1, available 0"},
+		{
+			"none",
+			[]inventory.Want{{"1", "MUG", 0}},
+			"invalid_command",
+			`line "1" wants 0 of MUG; 1 to 1000000000 can be ordered`,
+		},
+		{
+			"overflow",
+			[]inventory.Want{{"1", "MUG", 1 << 62}},
+			"invalid_command",
+			`line "1" wants 4611686018427387904 of MUG; 1 to 1000000000 can be ordered`,
+		},
+		{
+			"unknown",
+			[]inventory.Want{{"1", "MUG", 1}, {"2", "CUP", 1}, {"3", "mug", 1}, {"4", "CUP", 1}},
+			"unknown_sku",
+			`not in the catalogue: "CUP", "mug"`,
+		},
+		{
+			"out_of_stock",
+			[]inventory.Want{{"1", "PEN", 1}, {"2", "MUG", 9}, {"3", "INK", 1}},
+			"out_of_stock",
+			"MUG: wanted 9, available 7; INK: wanted 1, available 0",
+		},
 		// medusa#16502: each line alone would fit.
-		{"lines_share_an_item", []inventory.Want{{"1", "MUG", 4}, {"2", "MUG", 4}}, "out_of_stock",
-			"MUG: wanted 8, available 7"},
+		{
+			"lines_share_an_item",
+			[]inventory.Want{{"1", "MUG", 4}, {"2", "MUG", 4}},
+			"out_of_stock",
+			"MUG: wanted 8, available 7",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -112,8 +112,10 @@ func adjust(ctx context.Context, pool *pgxpool.Pool, key string, a Adjustment, n
 			d = *a.Delta
 		}
 		if level.OnHand+d < 0 {
-			return &Fault{CodeStockBelowZero, "/delta",
-				fmt.Sprintf("%d of %s are at %s; a delta of %d takes more", level.OnHand, a.SKU, a.Location, d)}
+			return &Fault{
+				CodeStockBelowZero, "/delta",
+				fmt.Sprintf("%d of %s are at %s; a delta of %d takes more", level.OnHand, a.SKU, a.Location, d),
+			}
 		}
 		if d != 0 {
 			stock.Move(keys[0], KindAdjust, Delta{OnHand: d}, cause)
@@ -192,11 +194,15 @@ func findLevels(ctx context.Context, tx pgx.Tx, r request) ([]LevelKey, error) {
 		case !known:
 			return nil, &Fault{CodeUnknownSKU, r.pointer(i) + "/sku", fmt.Sprintf("%s is not in the catalogue", p.SKU)}
 		case !item.Tracked:
-			return nil, &Fault{CodeUntrackedItem, r.pointer(i) + "/sku",
-				fmt.Sprintf("%s has no stock: it is not tracked", p.SKU)}
+			return nil, &Fault{
+				CodeUntrackedItem, r.pointer(i) + "/sku",
+				fmt.Sprintf("%s has no stock: it is not tracked", p.SKU),
+			}
 		case !placed:
-			return nil, &Fault{CodeUnknownLocation, r.pointer(i) + "/location",
-				fmt.Sprintf("there is no location %s", p.Location)}
+			return nil, &Fault{
+				CodeUnknownLocation, r.pointer(i) + "/location",
+				fmt.Sprintf("there is no location %s", p.Location),
+			}
 		}
 		keys[i] = LevelKey{ItemID: item.ItemID, LocationID: location}
 	}

@@ -170,8 +170,10 @@ func reserve(
 	}
 	expires := instant(in.GetExpiresAt().AsTime())
 	if !expires.After(now) {
-		return nil, &Refusal{CodeReservationExpired,
-			fmt.Sprintf("the hold was to end at %s, which has passed", expires.Format(time.RFC3339))}
+		return nil, &Refusal{
+			CodeReservationExpired,
+			fmt.Sprintf("the hold was to end at %s, which has passed", expires.Format(time.RFC3339)),
+		}
 	}
 	if country := in.GetShipToCountry(); country != "" && !countryShape.MatchString(country) {
 		return nil, &Refusal{CodeInvalidCommand, fmt.Sprintf("ship_to_country %q is no ISO 3166-1 alpha-2 code", country)}

@@ -22,6 +22,7 @@ func TestHandler_ReserveStock_Conforms(t *testing.T) {
 	workertest.Conformance(t, workertest.Contract{
 		Step: "reserve_stock",
 		Kit: func(t *testing.T) *workertest.Kit {
+			t.Helper()
 			s := newShop(t)
 			s.stock(t, "MUG", "BERLIN", "DE", 100_000)
 			s.stock(t, "PEN", "BERLIN", "DE", 100_000)
@@ -37,6 +38,7 @@ func TestHandler_ReserveStock_Conforms(t *testing.T) {
 			return &inventoryv1.ReleaseStock{Meta: meta}
 		},
 		Effects: func(t *testing.T, kit *workertest.Kit) int {
+			t.Helper()
 			// A promise counts when row, lines, level and ledger all say so.
 			return one[int](t, kit, `
 				SELECT count(*) FROM reservation r
@@ -53,11 +55,13 @@ func TestHandler_CommitStock_Conforms(t *testing.T) {
 	workertest.Conformance(t, workertest.Contract{
 		Step: "commit_stock",
 		Kit: func(t *testing.T) *workertest.Kit {
+			t.Helper()
 			s := newShop(t)
 			s.stock(t, "MUG", "BERLIN", "DE", 100_000)
 			return s.kit
 		},
 		Do: func(t *testing.T, kit *workertest.Kit, meta *sagav1.CommandMeta) worker.Input {
+			t.Helper()
 			held := (&shop{}).reserveFor(workertest.StepMeta(meta, "reserve_stock"), want{"MUG", 2})
 			require.NotNil(t, kit.Do(t, held).GetDone())
 			return &inventoryv1.CommitStock{Meta: meta}
@@ -66,6 +70,7 @@ func TestHandler_CommitStock_Conforms(t *testing.T) {
 			return &inventoryv1.CommitStock{Meta: meta}
 		},
 		Effects: func(t *testing.T, kit *workertest.Kit) int {
+			t.Helper()
 			return one[int](t, kit, `
 				SELECT count(*) FROM reservation r
 				WHERE state = 'consumed'
@@ -112,7 +117,7 @@ func said(done *sagav1.Done) []string {
 	return text
 }
 
-func TestHandler_ReserveStock_Refuses(t *testing.T) {
+func TestHandler_ReserveStock_Refuses(t *testing.T) { //nolint:tparallel // parts share a database, in turn
 	t.Parallel()
 	s := newShop(t)
 	s.stock(t, "MUG", "BERLIN", "DE", 3)
@@ -137,11 +142,15 @@ func TestHandler_ReserveStock_Refuses(t *testing.T) {
 		{"sku_no_text_column_takes", s.reserve(want{"A\x00B", 1}), "unknown_sku", `not in the catalogue: "A\x00B"`},
 		{"no_lines", s.reserve(), "invalid_command", "an order has 1 to 1000 lines, not 0"},
 		{"hold_has_ended", late, "reservation_expired", "the hold was to end at 2020-01-02T03:04:05Z, which has passed"},
-		{"hold_without_end", endless, "invalid_command",
-			"expires_at is missing or no time: a hold without an end is not made"},
+		{
+			"hold_without_end", endless, "invalid_command",
+			"expires_at is missing or no time: a hold without an end is not made",
+		},
 		{"no_country", nowhere, "invalid_command", `ship_to_country "Germany" is no ISO 3166-1 alpha-2 code`},
-		{"order_holds_already", again, "already_reserved",
-			fmt.Sprintf("order %s holds stock already", twice.GetMeta().GetOrderId())},
+		{
+			"order_holds_already", again, "already_reserved",
+			fmt.Sprintf("order %s holds stock already", twice.GetMeta().GetOrderId()),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			refused := s.kit.Do(t, c.command).GetRefused()
@@ -187,7 +196,7 @@ func TestHandler_UntrackedItemsAreNeverShort(t *testing.T) {
 	require.Equal(t, inventoryapi.ReservationState("consumed"), s.reservations(t, command.GetMeta().GetOrderId())[0].State)
 }
 
-func TestHandler_ReleaseStock(t *testing.T) {
+func TestHandler_ReleaseStock(t *testing.T) { //nolint:tparallel // parts share a database, in turn
 	t.Parallel()
 	s := newShop(t)
 	s.stock(t, "MUG", "BERLIN", "DE", 5)
@@ -264,7 +273,7 @@ func TestHandler_CommitStock_WithoutReservation(t *testing.T) {
 	require.Contains(t, released.GetDetail(), "card declined")
 }
 
-func TestHandler_CommitStock_OfAnExpiredHold(t *testing.T) {
+func TestHandler_CommitStock_OfAnExpiredHold(t *testing.T) { //nolint:tparallel // parts share a database, in turn
 	t.Parallel()
 	s := newShop(t)
 	s.stock(t, "MUG", "BERLIN", "DE", 5)

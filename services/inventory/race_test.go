@@ -232,7 +232,7 @@ func TestSweeper_SkipsWhatACommandHasInHand(t *testing.T) {
 	s.skip(2 * time.Hour)
 	tx, err := s.pool.Begin(t.Context())
 	require.NoError(t, err)
-	defer tx.Rollback(t.Context()) //nolint:errcheck // ended below
+	defer tx.Rollback(t.Context())
 	_, err = tx.Exec(t.Context(), `SELECT FROM reservation WHERE order_id = $1 FOR UPDATE`, inHand.GetMeta().GetOrderId())
 	require.NoError(t, err)
 	n, err := s.sweeper.RunOnce(t.Context())

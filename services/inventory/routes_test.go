@@ -68,7 +68,7 @@ func (r *rest) roundTrip(t *testing.T, request *http.Request) (int, string) {
 	recorder := httptest.NewRecorder()
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
-	defer response.Body.Close()
+	defer response.Body.Close() //nolint:errcheck // it was read to its end
 	_, err = recorder.Body.ReadFrom(response.Body)
 	require.NoError(t, err)
 	return response.StatusCode, recorder.Body.String()
@@ -103,7 +103,7 @@ func TestAPI_Catalogue(t *testing.T) {
 	require.Len(t, locations.JSON200.Locations, 1)
 }
 
-func TestAPI_RefusesBadRequests(t *testing.T) {
+func TestAPI_RefusesBadRequests(t *testing.T) { //nolint:tparallel // parts share a database, in turn
 	t.Parallel()
 	r := newREST(t)
 	r.stock(t, "MUG", "BERLIN", "DE", 2)
@@ -126,16 +126,25 @@ func TestAPI_RefusesBadRequests(t *testing.T) {
 		{"no_lines", "/v1/stock/receive", `{"lines": []}`, 422, []string{`"pointer":"/lines"`}},
 		{"nothing_received", "/v1/stock/receive", line("MUG", "BERLIN", "0"), 422, []string{`"pointer":"/lines/1/quantity"`}},
 		{"unknown_sku", "/v1/stock/receive", line("CUP", "BERLIN", "1"), 404, []string{`"unknown_sku"`, `"/lines/1/sku"`}},
-		{"unknown_location", "/v1/stock/receive", line("MUG", "ROME", "1"), 404,
-			[]string{`"unknown_location"`, `"/lines/1/location"`}},
+		{
+			"unknown_location", "/v1/stock/receive", line("MUG", "ROME", "1"), 404,
+			[]string{`"unknown_location"`, `"/lines/1/location"`},
+		},
 		{"untracked", "/v1/stock/receive", line("GIFT", "BERLIN", "1"), 409, []string{`"untracked_item"`, `"/lines/1/sku"`}},
-		{"count_and_delta", "/v1/stock/adjust", `{"sku": "MUG", "location": "BERLIN", "count": 1, "delta": 1, "reason": "x"}`,
-			422, []string{`exactly one of count and delta`}},
-		{"neither", "/v1/stock/adjust", `{"sku": "MUG", "location": "BERLIN", "reason": "x"}`, 422,
-			[]string{`exactly one of count and delta`}},
+		{
+			"count_and_delta", "/v1/stock/adjust", `{"sku": "MUG", "location": "BERLIN", "count": 1, "delta": 1, "reason": "x"}`,
+			422,
+			[]string{`exactly one of count and delta`},
+		},
+		{
+			"neither", "/v1/stock/adjust", `{"sku": "MUG", "location": "BERLIN", "reason": "x"}`, 422,
+			[]string{`exactly one of count and delta`},
+		},
 		{"no_reason", "/v1/stock/adjust", `{"sku": "MUG", "location": "BERLIN", "count": 1}`, 422, []string{`"required"`}},
-		{"below_zero", "/v1/stock/adjust", `{"sku": "MUG", "location": "BERLIN", "delta": -3, "reason": "x"}`, 409,
-			[]string{`"insufficient_stock"`, `"/delta"`}},
+		{
+			"below_zero", "/v1/stock/adjust", `{"sku": "MUG", "location": "BERLIN", "delta": -3, "reason": "x"}`, 409,
+			[]string{`"insufficient_stock"`, `"/delta"`},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			status, text := r.post(t, c.path, uuid.NewString(), c.body)
@@ -160,7 +169,7 @@ func TestAPI_RefusesBadRequests(t *testing.T) {
 	require.Equal(t, int64(2), r.level(t, "MUG", "BERLIN").OnHand, "all lines or none")
 }
 
-func TestAPI_ReceiveStock_OncePerKey(t *testing.T) {
+func TestAPI_ReceiveStock_OncePerKey(t *testing.T) { //nolint:tparallel // parts share a database, in turn
 	t.Parallel()
 	r := newREST(t)
 	r.stock(t, "MUG", "BERLIN", "DE", 0)
@@ -220,7 +229,7 @@ func TestAPI_AdjustStock(t *testing.T) {
 	require.Equal(t, int64(2), r.totals(t)["MUG"].Ledger.Adjusted)
 }
 
-func TestAPI_PagesLists(t *testing.T) {
+func TestAPI_PagesLists(t *testing.T) { //nolint:tparallel // parts share a database, in turn
 	t.Parallel()
 	r := newREST(t)
 	for i := range 5 {

@@ -53,7 +53,7 @@ func move(values string) string {
 
 const countedOne = `UPDATE stock_level SET on_hand = 1, shortage = 1, version = 3;`
 
-func TestSchema_RefusesIllegalWrites(t *testing.T) {
+func TestSchema_RefusesIllegalWrites(t *testing.T) { //nolint:tparallel // parts share a database, in turn
 	t.Parallel()
 	hold := `INSERT INTO reservation (reservation_id, order_id, saga_id, state, expires_at, decided_at) VALUES (
 		'00000000-0000-0000-0000-0000000000d2', '00000000-0000-0000-0000-0000000000e`
@@ -62,14 +62,18 @@ func TestSchema_RefusesIllegalWrites(t *testing.T) {
 	pool := honestDB(t)
 	for _, c := range []struct{ name, before, write, constraint string }{
 		{"reserve_6_of_5", "", `UPDATE stock_level SET reserved = 6, version = 3`, "no_oversell"},
-		{"reserve_by_inventing_a_shortage", "",
-			`UPDATE stock_level SET reserved = 6, shortage = 1, version = 3`, "level_guard"},
+		{
+			"reserve_by_inventing_a_shortage", "",
+			`UPDATE stock_level SET reserved = 6, shortage = 1, version = 3`, "level_guard",
+		},
 		{"reserve_while_short", counted, `UPDATE stock_level SET reserved = 3, version = 4`, "no_oversell"},
 		{"reserve_more_shortage", counted, `UPDATE stock_level SET reserved = 3, shortage = 2, version = 4`, "level_guard"},
-		{"begin_with_a_shortage", `INSERT INTO location (location_id, code, country)
+		{
+			"begin_with_a_shortage", `INSERT INTO location (location_id, code, country)
 			VALUES ('00000000-0000-0000-0000-0000000000b2', 'PARIS', 'FR');`,
 			`INSERT INTO stock_level (item_id, location_id, reserved, shortage) VALUES (
-			'00000000-0000-0000-0000-0000000000a1', '00000000-0000-0000-0000-0000000000b2', 1, 1)`, "level_guard"},
+			'00000000-0000-0000-0000-0000000000a1', '00000000-0000-0000-0000-0000000000b2', 1, 1)`, "level_guard",
+		},
 		{"shortage_of_another_size", "", `UPDATE stock_level SET on_hand = 1, shortage = 2, version = 3`, "shortage_exact"},
 		{"lower_below_promises_silently", "", `UPDATE stock_level SET on_hand = 1, version = 3`, "no_oversell"},
 		{"below_zero", "", `UPDATE stock_level SET on_hand = -1, version = 3`, "qty_check"},
@@ -103,10 +107,14 @@ func TestSchema_RefusesIllegalWrites(t *testing.T) {
 		{"unknown_state", "", hold + `2` + saga + `'lost', now(), now())`, "state_known"},
 		{"ship_and_release_too_much", "", `UPDATE reservation_line SET shipped = 2, released = 1`, "line_conserved"},
 		{"promise_of_nothing", "", `UPDATE reservation_line SET qty = 0`, "qty_positive"},
-		{"change_what_has_ended", `UPDATE reservation SET state = 'expired', decided_at = now();`,
-			`UPDATE reservation SET state = 'consumed'`, "reservation_final"},
-		{"expire_what_is_committed", `UPDATE reservation SET state = 'committed', decided_at = now();`,
-			`UPDATE reservation SET state = 'expired'`, "reservation_final"},
+		{
+			"change_what_has_ended", `UPDATE reservation SET state = 'expired', decided_at = now();`,
+			`UPDATE reservation SET state = 'consumed'`, "reservation_final",
+		},
+		{
+			"expire_what_is_committed", `UPDATE reservation SET state = 'committed', decided_at = now();`,
+			`UPDATE reservation SET state = 'expired'`, "reservation_final",
+		},
 		{"lower_case_sku", "", `UPDATE item SET sku = 'mug'`, "sku_shape"},
 		{"gtin_of_9_digits", "", `UPDATE item SET gtin = '123456789'`, "gtin_shape"},
 	} {
@@ -118,7 +126,7 @@ func TestSchema_RefusesIllegalWrites(t *testing.T) {
 	}
 }
 
-func TestSchema_AcceptsLegalWrites(t *testing.T) {
+func TestSchema_AcceptsLegalWrites(t *testing.T) { //nolint:tparallel // parts share a database, in turn
 	t.Parallel()
 	pool := honestDB(t)
 	for _, c := range []struct{ name, write string }{
@@ -152,7 +160,7 @@ func try(t *testing.T, pool *pgxpool.Pool, before, statements string) error {
 	t.Helper()
 	tx, err := pool.Begin(t.Context())
 	require.NoError(t, err)
-	defer tx.Rollback(t.Context()) //nolint:errcheck // nothing to keep
+	defer tx.Rollback(t.Context())
 	// The deferred triggers speak when they are made immediate, as they do at a commit.
 	require.NoError(t, run(t.Context(), tx, before+`; SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED`))
 	return run(t.Context(), tx, statements+`; SET CONSTRAINTS ALL IMMEDIATE`)
