@@ -14,11 +14,12 @@ CREATE TABLE template (
 
 CREATE UNIQUE INDEX one_active_template ON template (key, locale) WHERE active;
 
--- What is said to whom, once: the dedupe key is order:template:occurrence. The rendered mail is stored, so that a
--- second try sends the same bytes under the same Message-ID.
+-- What is said to whom, once: the dedupe key is order:template:occurrence, and of each there is one notification that
+-- is not proven to have stayed here. The rendered mail is stored, so that a second try sends the same bytes under the
+-- same Message-ID.
 CREATE TABLE notification (
     notification_id  uuid        PRIMARY KEY,
-    dedupe_key       text        NOT NULL UNIQUE,
+    dedupe_key       text        NOT NULL,
     order_id         uuid        NOT NULL,
     saga_id          uuid        NOT NULL,
     step             text        NOT NULL,
@@ -43,6 +44,7 @@ CREATE TABLE notification (
     CONSTRAINT decided_has_time CHECK ((state IN ('queued', 'in_doubt')) = (decided_at IS NULL))
 ) WITH (fillfactor = 70);
 
+CREATE UNIQUE INDEX once ON notification (dedupe_key) WHERE state NOT IN ('suppressed', 'bounced', 'undeliverable');
 CREATE INDEX notification_by_order ON notification (order_id);
 
 -- One row a try, written before it: a row without an outcome may have been delivered.

@@ -1,0 +1,9 @@
+package notification_test
+
+import (
+	"testing"
+
+	"recourse.dev/pkg/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
