@@ -317,10 +317,9 @@ func (t *talk) send(request *http.Request, x *Exchange) (int, []byte, error) {
 		}
 		return 0, nil, err
 	}
-	defer response.Body.Close()
 	x.RequestID = response.Header.Get("Request-Id")
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if err != nil {
+	if err := errors.Join(err, response.Body.Close()); err != nil {
 		return 0, nil, fmt.Errorf("reading the answer: %w", err)
 	}
 	return response.StatusCode, answer, nil

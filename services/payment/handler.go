@@ -233,8 +233,10 @@ func (h *Handlers) prepareCapture(ctx context.Context, tx pgx.Tx, batch []*captu
 	}
 	byOrder := make(map[uuid.UUID]*Intent, len(intents))
 	for _, i := range intents {
-		// Oldest first, so the newest stays; at most one of an order is live, and no newer one is dead beside it.
-		byOrder[i.OrderID] = i
+		// Oldest first, so the newest stays, unless one is live: there is one such at most.
+		if before := byOrder[i.OrderID]; before == nil || !before.Live() {
+			byOrder[i.OrderID] = i
+		}
 	}
 	outcomes := make([]worker.Outcome, len(batch))
 	var operations []begun

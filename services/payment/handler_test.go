@@ -1,7 +1,6 @@
 package payment_test
 
 import (
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -40,7 +39,7 @@ func setupWith(t *testing.T, policy payment.Policy, timeout time.Duration) bundl
 	pool := pgtest.DB(t, migrations.FS(payment.Participant))
 	provider := newProvider(t)
 	gateway := provider.gateway(t, timeout)
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	kit := workertest.New(t, pool, func(w *worker.Worker) {
 		// A new worker has new handlers: what a process remembers dies with it.
 		payment.NewHandlers(pool, gateway, policy, []time.Duration{time.Minute}, log, nil).Register(w)
@@ -263,6 +262,20 @@ func TestCapture_Refused(t *testing.T) {
 	require.False(t, b.Undo(t, void(expired)).GetUndone().GetNothing(), "the effect was there and is gone")
 	require.NotNil(t, b.Undo(t, void(declined)).GetUndone(), "what could not be charged is given back")
 	require.Zero(t, b.provider.count("capture"))
+	requireBooksAgree(t, b.Pool)
+}
+
+// A refused payment ends its intent; another try of the same order gets a new one, and that one is captured.
+func TestAuthorize_AgainAfterADecline(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	first := workertest.Meta(authorizeStep)
+	require.NotNil(t, b.Do(t, authorize(first, "tok_declined")).GetRefused())
+	second := workertest.StepMeta(first, authorizeStep)
+	second.Generation = 2
+	require.NotNil(t, b.Do(t, authorize(second, "tok_visa")).GetDone())
+	require.NotNil(t, b.Do(t, capture(first)).GetDone())
+	require.Equal(t, 1, b.provider.count("capture"))
 	requireBooksAgree(t, b.Pool)
 }
 

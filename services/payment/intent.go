@@ -67,6 +67,17 @@ func (i Intent) Headroom() int64 {
 	return i.Authorized - i.Captured - i.CapturePending - i.Voided - i.Expired
 }
 
+// Live says whether the intent may still hold or take money; an order has one such intent at most.
+func (i Intent) Live() bool {
+	switch i.State {
+	case IntentDeclined, IntentVoided, IntentAuthExpired, IntentClosed:
+		return false
+	case IntentCreated, IntentAuthorizing, IntentRequiresAction, IntentAuthorized, IntentCapturing, IntentCaptured,
+		IntentVoiding:
+	}
+	return true
+}
+
 // request is what the provider is asked for about this intent.
 func (i Intent) request(kind Kind, key string, minor int64) Request {
 	return Request{

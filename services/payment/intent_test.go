@@ -76,6 +76,7 @@ func TestIntent_BeginVoid(t *testing.T) {
 	}
 	for _, state := range payment.IntentStates() {
 		intent := payment.Intent{State: state}
+		require.Equal(t, want[state] != payment.VoidNothing, intent.Live(), "%s: what is live may hold something", state)
 		require.Equal(t, want[state], intent.BeginVoid(), "%s", state)
 	}
 }

@@ -92,7 +92,7 @@ type savedAnswer struct {
 	request string
 }
 
-func newProvider(t testing.TB) *provider {
+func newProvider(t *testing.T) *provider {
 	t.Helper()
 	p := &provider{
 		saved: make(map[string]savedAnswer), inUse: make(map[string]bool), faults: make(map[payment.Call][]fault),
@@ -108,7 +108,7 @@ func newProvider(t testing.TB) *provider {
 }
 
 // gateway is the adapter under test, pointed at this provider.
-func (p *provider) gateway(t testing.TB, timeout time.Duration) *payment.HTTPGateway {
+func (p *provider) gateway(t *testing.T, timeout time.Duration) *payment.HTTPGateway {
 	t.Helper()
 	gateway, err := payment.NewHTTPGateway(payment.HTTPGatewayConfig{
 		URL: p.server.URL, Key: "sk_test", Timeout: timeout, MaxConns: 16,
