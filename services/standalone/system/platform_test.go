@@ -168,13 +168,31 @@ func (p *platform) must(method, url, key string, body, into any) {
 
 func (p *platform) call(method, url, key string, body any) (int, []byte) {
 	p.t.Helper()
-	data, err := json.Marshal(body)
+	answer, err := p.ask(method, url, key, body)
 	require.NoError(p.t, err)
-	if body == nil {
-		data = nil
+	return answer.status, answer.body
+}
+
+// answer is what came back, whatever it says.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// ask is call for a server that may be away, and for goroutines that must not end the test.
+func (p *platform) ask(method, url, key string, body any) (answer, error) {
+	var data []byte
+	if body != nil {
+		var err error
+		if data, err = json.Marshal(body); err != nil {
+			return answer{}, err
+		}
 	}
 	req, err := http.NewRequestWithContext(p.t.Context(), method, url, bytes.NewReader(data))
-	require.NoError(p.t, err)
+	if err != nil {
+		return answer{}, err
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -182,9 +200,49 @@ func (p *platform) call(method, url, key string, body any) (int, []byte) {
 		req.Header.Set("Idempotency-Key", key)
 	}
 	resp, err := p.client.Do(req)
-	require.NoError(p.t, err)
+	if err != nil {
+		return answer{}, err
+	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	require.NoError(p.t, err)
-	return resp.StatusCode, answer
+	text, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, text}, err
+}
+
+// place submits an order once and says what came of it.
+func (p *platform) place(key string, o coordinatorapi.NewOrder) receipt {
+	a, err := p.ask(http.MethodPost, p.system.Coordinator+"/v1/orders", key, o)
+	r := receipt{status: a.status, body: a.body, err: err}
+	if err == nil && a.status == http.StatusAccepted {
+		var accepted coordinatorapi.OrderReceipt
+		r.err = json.Unmarshal(a.body, &accepted)
+		r.id = accepted.ID.String()
+	}
+	return r
+}
+
+// outcome is an order's end in words: its status and, when it is not completed, why.
+func outcome(o coordinatorapi.Order) string {
+	switch {
+	case o.Cause == nil:
+		return string(o.Status)
+	case o.Cause.Kind == "refused" && o.Cause.Detail != nil:
+		return string(o.Status) + " " + *o.Cause.Detail
+	}
+	return string(o.Status) + " " + string(o.Cause.Kind)
+}
+
+// nothingParked: no service has a dead letter.
+func (p *platform) nothingParked() {
+	p.t.Helper()
+	for _, name := range []string{stack.Coordinator, stack.Inventory, stack.Payment, stack.Shipping, stack.Notification} {
+		require.Empty(p.t, p.letters(name), name)
+	}
+}
+
+// letters are a service's dead letters.
+func (p *platform) letters(name string) []coordinatorapi.DeadLetter {
+	p.t.Helper()
+	var page coordinatorapi.DeadLetterPage
+	p.must(http.MethodGet, p.URL(name)+"/v1/dead-letters", "", nil, &page)
+	return page.DeadLetters
 }
