@@ -106,7 +106,12 @@ func stop(ctx context.Context, r *running) error {
 	select {
 	case <-r.done:
 	case <-ctx.Done():
-		return fmt.Errorf("stopping %s: still running at the end of the drain timeout", r.Name)
+		// Both may be true, and a component that has ended deserves its Stop.
+		select {
+		case <-r.done:
+		default:
+			return fmt.Errorf("stopping %s: still running at the end of the drain timeout", r.Name)
+		}
 	}
 	if r.Stop == nil {
 		return nil

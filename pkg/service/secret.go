@@ -1,6 +1,10 @@
 package service
 
-import "log/slog"
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
 
 const masked = "***"
 
@@ -18,8 +22,8 @@ func (s Secret) String() string {
 	return masked
 }
 
-// GoString masks the text under %#v.
-func (s Secret) GoString() string { return `service.Secret("` + s.String() + `")` }
+// Format masks the text under every verb; a wrong one would print it otherwise, in its complaint.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText masks the text in JSON and other encodings.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
