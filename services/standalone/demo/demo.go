@@ -175,7 +175,7 @@ func (r *run) follow(ctx context.Context) {
 				continue
 			}
 			o, err := r.shop.order(ctx, id)
-			if err == nil && o.EndedAt != nil {
+			if err == nil && ended(o.Status) {
 				r.mu.Lock()
 				r.ended[id] = o
 				r.p.Ended++
@@ -189,6 +189,11 @@ func (r *run) follow(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// ended: the customer has the last word. The saga may still be busy with an optional step, such as the mail.
+func ended(s coordinatorapi.OrderStatus) bool {
+	return s == coordinatorapi.OrderStatusCompleted || s == coordinatorapi.OrderStatusCancelled || s == coordinatorapi.OrderStatusClosed
 }
 
 func (r *run) show(ctx context.Context) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -87,17 +88,26 @@ func (m *member) startProcess(environ []string, log *os.File) error {
 	cmd.Env = append(os.Environ(), environ...)
 	cmd.Stdout, cmd.Stderr = log, log
 	dieWithParent(cmd)
-	if err := cmd.Start(); err != nil {
-		return errors.Join(fmt.Errorf("starting %s: %w", m.name, err), log.Close())
-	}
-	m.process = cmd.Process
+	started := make(chan error, 1)
 	done := m.done
 	go func() {
-		defer close(done)
+		// See dieWithParent: the parent that it dies with is this thread, which therefore waits for its end.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		defer log.Close()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		defer close(done)
 		_ = cmd.Wait() // the exit status says it all
 		m.status.Store(int32(cmd.ProcessState.ExitCode()))
 	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("starting %s: %w", m.name, err)
+	}
+	m.process = cmd.Process
 	return nil
 }
 

@@ -233,6 +233,9 @@ func (s *Stack) Restart(ctx context.Context, name string, env ...string) error {
 // Exited is closed when the member's current run has ended.
 func (s *Stack) Exited(name string) <-chan struct{} { return s.members[name].done }
 
+// ExitStatus is how the member's last run ended: 0 when it stopped in order, -1 when it was killed by a signal.
+func (s *Stack) ExitStatus(name string) int { return int(s.members[name].status.Load()) }
+
 // Failed reports a member that ended without having been asked to.
 func (s *Stack) Failed() error {
 	for _, name := range Names {
