@@ -7,3 +7,8 @@
 package schemas
 
 //go:generate go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/coordinator.cfg.yaml openapi/coordinator.yaml
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/inventory.cfg.yaml openapi/inventory.yaml
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/payment.cfg.yaml openapi/payment.yaml
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/shipping.cfg.yaml openapi/shipping.yaml
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/notification.cfg.yaml openapi/notification.yaml
