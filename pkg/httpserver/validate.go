@@ -131,7 +131,7 @@ func (v *validator) validate(c echo.Context, route *routers.Route) error {
 			return err
 		}
 	}
-	if err := checkText(request); err != nil {
+	if err := checkText(request, route.Operation.RequestBody != nil); err != nil {
 		return err
 	}
 	parameters := make(map[string]string, len(c.ParamNames()))
@@ -166,8 +166,8 @@ func checkMediaType(r *http.Request) error {
 }
 
 // checkText refuses what a text column cannot hold: broken UTF-8 and the zero character. Decoders let both pass.
-func checkText(r *http.Request) error {
-	if r.GetBody != nil {
+func checkText(r *http.Request, hasBody bool) error {
+	if hasBody && r.GetBody != nil {
 		reader, err := r.GetBody()
 		if err != nil {
 			return fmt.Errorf("reading the body again: %w", err)
@@ -178,6 +178,10 @@ func checkText(r *http.Request) error {
 		}
 		if !utf8.Valid(body) {
 			return NewProblem(CodeMalformedJSON, "The body is not UTF-8.")
+		}
+		// The library decodes the first document and passes over what follows it.
+		if err := json.Unmarshal(body, new(json.RawMessage)); len(body) > 0 && err != nil {
+			return NewProblem(CodeMalformedJSON, "The body is not JSON: "+syntaxFault(err)+".", WithCause(err))
 		}
 		if bytes.Contains(body, []byte(`\u0000`)) {
 			var document any
@@ -199,6 +203,14 @@ func checkText(r *http.Request) error {
 		return NewProblem(CodeNotFound, "The path is not UTF-8 or holds the character U+0000.")
 	}
 	return nil
+}
+
+// syntaxFault says where JSON ends to be JSON.
+func syntaxFault(err error) string {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("%v, after %d bytes", syntax, syntax.Offset)
+	}
+	return err.Error()
 }
 
 func unstorable(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) }

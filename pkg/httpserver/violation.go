@@ -95,7 +95,15 @@ func bodyFaults(err error) []FieldError {
 		for _, token := range err.JSONPointer() {
 			pointer.WriteString("/" + escapePointer(token))
 		}
-		return []FieldError{{Pointer: pointer.String(), Code: err.SchemaField, Detail: err.Reason}}
+		fault := FieldError{Pointer: pointer.String(), Code: err.SchemaField, Detail: err.Reason}
+		// The library names an unknown property in its text only, and points to the object around it.
+		var name string
+		if n, _ := fmt.Sscanf(err.Reason, "property %q is unsupported", &name); n == 1 && err.SchemaField == "properties" {
+			fault.Pointer += "/" + escapePointer(name)
+			fault.Code = "additionalProperties"
+			fault.Detail = "there is no property of this name; is it misspelt?"
+		}
+		return []FieldError{fault}
 	default:
 		return []FieldError{{Code: "schema", Detail: err.Error()}}
 	}
