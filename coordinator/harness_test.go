@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"regexp"
@@ -222,6 +223,17 @@ func (n *node) awaitStatus(id uuid.UUID, status string) coordinatorapi.Order {
 	return o
 }
 
+// awaitEnd waits until the order has ended, one way or the other.
+func (n *node) awaitEnd(id uuid.UUID) coordinatorapi.Order {
+	n.t.Helper()
+	var o coordinatorapi.Order
+	require.EventuallyWithT(n.t, func(t *assertT) {
+		o = n.order(id)
+		require.Contains(t, []string{"completed", "cancelled"}, string(o.Status), o.Explanation.Summary)
+	}, 2*waitFor, 50*time.Millisecond)
+	return o
+}
+
 // newOrder is a valid order; changes replace members, nil removes them.
 func newOrder(changes ...map[string]any) map[string]any {
 	o := map[string]any{
@@ -432,3 +444,13 @@ func quiet(c *coordinator.Config) {
 }
 
 func jsonInto(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+func testLog(t *testing.T) *slog.Logger { return kafkatest.Log(t) }
+
+func mustJSON(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}

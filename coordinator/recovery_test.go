@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"recourse.dev/coordinator"
+	"recourse.dev/pkg/kafka/embedded"
+	"recourse.dev/pkg/kafka/kafkatest"
 	"recourse.dev/pkg/pgtest"
 	"recourse.dev/pkg/service"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
@@ -160,19 +162,73 @@ func TestDatabaseAway(t *testing.T) {
 	require.Empty(t, page.DeadLetters)
 }
 
+// onOwnBroker gives the system a broker that the test can stop and start again.
+func onOwnBroker(t *testing.T, dir string) (change func(*coordinator.Config), restart func(dir string)) {
+	t.Helper()
+	if os.Getenv("KAFKA_BROKERS") != "" {
+		t.Skip("this test stops its broker")
+	}
+	broker, err := embedded.Start(embedded.Options{DataDir: dir})
+	require.NoError(t, err)
+	addr := broker.Addrs()[0]
+	t.Cleanup(func() { broker.Close() })
+	change = func(c *coordinator.Config) { c.Kafka.Brokers = []string{addr} }
+	return change, func(dir string) {
+		broker.Close()
+		if dir != "" {
+			broker, err = embedded.Start(embedded.Options{DataDir: dir, Addr: addr})
+			require.NoError(t, err)
+		}
+	}
+}
+
 func TestBrokerAway(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("KAFKA_BROKERS") != "" {
-		t.Skip("a broker that names its own address cannot be reached through a proxy only")
-	}
-	s := newSystem(t)
+	dir := t.TempDir()
+	change, restart := onOwnBroker(t, dir)
+	s := newSystem(t, change)
+	s.world.answer(mute("create_shipment/do"))
 	n := s.start(t)
-	// The participants stop hearing anything: what was lost with the broker's log is asked for again by the timers.
-	s.world.answer(func(command) *sagav1.Reply { return silence })
-	id := n.submit("lost", newOrder()).ID
-	require.Eventually(t, func() bool { return len(s.world.received(id, "reserve_stock/do")) > 0 }, waitFor, tick)
+	id := n.submit("before", newOrder()).ID
+	require.Eventually(t, func() bool { return len(s.world.received(id, "create_shipment/do")) > 0 }, waitFor, tick)
+	restart("")
+	// Until the absence is noticed orders are taken, and none of them is lost; after that they are refused.
+	var taken []uuid.UUID
+	require.EventuallyWithT(t, func(t *assertT) {
+		a := n.call("POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": uuid.NewString()})
+		if a.Status == http.StatusAccepted {
+			var r coordinatorapi.OrderReceipt
+			require.NoError(t, jsonInto(a.Body, &r))
+			taken = append(taken, r.ID)
+		}
+		require.Equal(t, http.StatusServiceUnavailable, a.Status)
+		require.NotEmpty(t, a.Header.Get("Retry-After"))
+	}, waitFor, 500*time.Millisecond)
+	require.NotEmpty(t, taken)
 	s.world.answer(nil)
-	n.awaitStatus(id, "completed")
+	restart(dir)
+	for _, id := range append(taken, id) {
+		n.awaitEnd(id)
+	}
+}
+
+func TestBrokerWiped(t *testing.T) {
+	t.Parallel()
+	change, restart := onOwnBroker(t, t.TempDir())
+	s := newSystem(t, change, func(c *coordinator.Config) { c.GiveUp = 1000 })
+	s.world.answer(func(command) *sagav1.Reply { return silence })
+	n := s.start(t)
+	var ids []uuid.UUID
+	for i := range 5 {
+		ids = append(ids, n.submit(fmt.Sprint("k", i), newOrder()).ID)
+	}
+	restart("")
+	restart(t.TempDir())
+	require.NoError(t, coordinator.Migrate(t.Context(), s.config, kafkatest.Log(t)))
+	s.world.answer(nil)
+	for _, id := range ids {
+		n.awaitStatus(id, "completed")
+	}
 }
 
 // proxy is a TCP proxy that can be switched off.

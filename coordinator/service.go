@@ -222,6 +222,13 @@ func (s *Service) gauges(reg prometheus.Registerer) {
 // Addr is where the API is served.
 func (s *Service) Addr() string { return s.server.Addr() }
 
+// Close gives back what New took, for a service that is not run after all.
+func (s *Service) Close() {
+	s.intake.close()
+	s.producer.Close()
+	s.pool.Close()
+}
+
 // Run works until ctx ends and then drains: readiness turns red, intake ends, the batch in hand is finished, offsets are
 // committed, commands and events are flushed, and last the pool is closed.
 func (s *Service) Run(ctx context.Context) error {
