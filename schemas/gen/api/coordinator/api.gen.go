@@ -167,25 +167,28 @@ func (e DefinitionStepKind) Valid() bool {
 
 // Defines values for EffectState.
 const (
-	Consumed EffectState = "consumed"
-	Held     EffectState = "held"
-	Intended EffectState = "intended"
-	Released EffectState = "released"
-	Unknown  EffectState = "unknown"
+	EffectStateConsumed EffectState = "consumed"
+	EffectStateHeld     EffectState = "held"
+	EffectStateIntended EffectState = "intended"
+	EffectStateReleased EffectState = "released"
+	EffectStateSettled  EffectState = "settled"
+	EffectStateUnknown  EffectState = "unknown"
 )
 
 // Valid indicates whether the value is a known member of the EffectState enum.
 func (e EffectState) Valid() bool {
 	switch e {
-	case Consumed:
+	case EffectStateConsumed:
 		return true
-	case Held:
+	case EffectStateHeld:
 		return true
-	case Intended:
+	case EffectStateIntended:
 		return true
-	case Released:
+	case EffectStateReleased:
 		return true
-	case Unknown:
+	case EffectStateSettled:
+		return true
+	case EffectStateUnknown:
 		return true
 	default:
 		return false
@@ -635,7 +638,7 @@ type Effect struct {
 	Participant string `json:"participant"`
 
 	// State intended: asked for and not answered. held: proven there. consumed: proven there and used up by a later
-	// step. released: proven gone. unknown: the participant itself does not know.
+	// step. released: proven gone. unknown: the participant itself does not know. settled: an operator vouches for it.
 	State EffectState `json:"state"`
 	Step  string      `json:"step"`
 
@@ -644,7 +647,7 @@ type Effect struct {
 }
 
 // EffectState intended: asked for and not answered. held: proven there. consumed: proven there and used up by a later
-// step. released: proven gone. unknown: the participant itself does not know.
+// step. released: proven gone. unknown: the participant itself does not know. settled: an operator vouches for it.
 type EffectState string
 
 // Explanation Why the order is where it is.
@@ -4920,107 +4923,107 @@ func (sh *strictHandler) GetSagaHistory(ctx echo.Context, sagaID SagaID, params 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1H15bxs5lvhXIeo3QH6DKcuS4hyWscCme9zT2cl0GnE3Gti2V6KqniSOqsgKybIiBN7PvuAjWZdYOmxn",
-	"Bp1/YqlYPN598elrlIi8EBy4VtHka1RQSXPQIPHT96VUQpq/UlCJZIVmgkeTiMMXPU3wIRELoldACroE",
-	"MoeFkDCI4oiZYZ9LkNsojjjNIZpE9oUojlSygpyaaXP65QPwpV5Fk1ejcRzpbWFGKi0ZX0YPD3H0PoW8",
-	"EBp4sv07bHe38hPNQRG9YopI+FyC0mQhJIF7kDH5XAoNKRGScKEH5AZ4SpgmdEkZJxumVzhuSyQUQHW1",
-	"7xXQFGS98cYezswm4sgsxSSk0UTLEpon+pOERTSJ/t95Dddz+1Sdd85ijveB5UzvnsoCpQnbPqBmOEFz",
-	"ByksaJnpaPJqGBsAs7zMo8l4aD4xbj+NKlAzrmEJEjfzUaYg36dmElyqoHpVryTM0ylL9x5/IWROdTSJ",
-	"yhJH7iL0hi5p7xqKLulTl3gwL6tCcAVIxD9LMc8gN38mgmvgCG9aFBlLqIH3eWFH/OWfygD/65HY9PPi",
-	"im30/baimmyoIhsp+JJQnpKN+UoLkgry/z/98D25vHj15s8DhIib0Kz3LjEzvONqA8h2hRQFSM3sSWj1",
-	"PXCDxd8jupQABggF8JTx5TSFhCmzibsdwCBYWFrCLrm9W2iQJMmEgtjulCnDMqSQ4h44WQpuCVBDrg7B",
-	"5XqxgESb9dwGqJR0az4rTTWuvrMz+8XXALnUdPC7fRp7MPj56pOK+T/dyu/SVIKyQEtTZo5Js58bwFzQ",
-	"TEHcgW/C9LYjlUaObarPAbAmouRaBmTT+5uP5OXo9euzEaFZsaJnYwPEgmoN0jz/n9/fnf333dfxw5+i",
-	"wLSQU5Z1tjN+dREYmTFuD1Dh58QT5PTLe/vqBY51H0a7KLR8evICxUrwAN1dD0avLwxMmtO9Dr0vlKbZ",
-	"NBFpd/XxMEjoS2ZZubvP/QSGp/PwjC091PgNElpuHgZQz0nOuJCk5EwrL8hRhL5QJCmlNFogtrrqC82L",
-	"DEhi2MhAo5JwjOvXF1FDil8Oh29Gl5fjVxdvLoaXl6OGSB/uivQ4eqeNvHOwCMgoyolhAKqFJGolyiwl",
-	"mRBrQjVZMKlQJbZ5JAXtyHIH6mvG06Zw4mJasWrJUzGVsCgViquFkBsq08Y3RjRLmujpPRMZiuWgCFOM",
-	"J9DSAinVcKYZIm53uIbisFzBjbvBfonYnzSE9e8pTyB7DjEdRzSTQNPtFHgKafDMe0BuJGB5UCKjXr+x",
-	"Q7tnbwnTUu057idrXp0oUyVQtcOK4zArBhYuFYRId1uzE1kKUMbE2wDXZE6TtaGsfYTbnuyXFRAkQ5oZ",
-	"zhQpxGY2M/9GyBR5d7MShKo14LQH6b4m6iYHJAjEDL9PgaZGyERx5NkvgPkQlQbRk1GW7x7sIwdjF/Ml",
-	"0U6jW22+Cxq4Zyk4vuqIsdSLrhyUMiY+zoUTKcJ0EB5eRzi5pszmlRbJeipBgbzvIfNvwtpOondYuzpw",
-	"CJx/BZp+AKOjA6ytj98gSGl9p50n1r9oa+x9/PsJEiHTH61XErCrWHqEXRxHa+s/7XwvFgsF7YN5xbOr",
-	"UQoqNfMapTn+5Tg4vuZ/zx4lTyERKZ1ngIphzcWGT51thwbzVIuCJVEcrShPM5DTgvLW55rD/OvGceix",
-	"eVPJ7oFPT0GdXT8Eq3uaWQPauRLXPBFGokeTaE4VINBC8sUg8IUi860GNYgOsbrFnwNCDfEKVRVYPZXF",
-	"hjL3E/PPdAm7BG0k0TTDAcfTY4NDAtTYCA4c5s/W+uEDLBivCK5jr6MZpUMKAvQKJOGwsUpCEU3X0BZY",
-	"cyEyoNxqWCuPpwoSwVN1JC+sqFoFqSQHmVPLlb3SMSjQTsGBh8uNkW0BPNyDVA5sAV8/ICT9C+5gcQXf",
-	"AID8duuz7kfeB2Ythy71+eePOXjQxaRLOk0ZXUoaUIn/sHudoEZD7xHVOyXmtUGflnnMfBqKw2zePH5n",
-	"652V9wP3k4FWF7a9xIkCs59nMJQ2L1mWEjPSaPkrwhYYDmCaZEDvMeAGCDRCMxcb2OWqXko/njIdIdot",
-	"7wfCjbMHOiLC20a7VrUI4dMaOc7mSUSeUx42+sBGOY7xgwwRA1dUO5VXsHthZbiWDL+7i0+QE6Kwpnfj",
-	"YQPoqC0SVlCu+zyGZcDQM9BD2hUcKXkJRJacaLFEqhgE5V/J+8FrHL6jzbPmpuPaHTM7bZwXcRYigusK",
-	"F3st4NplWIksVTFZQZaisZ/TLX5HGPeGfxZwIWiPs/+r9/HRyo27nn8uOGxxHUowlhD08XfB+8xmuTWe",
-	"wg5QAwEv0JkyUzEbrDA4wjhFz7wVuXfN/SBZH0GfOrBJAxbjIE+sH4b7oTxFqWRdLEgHiNCJD1oauoUB",
-	"SQRXZQ6d7/FlY0OSsiDzLaEkoxrkLUfJTSRkQFXjJYyAEmdtTlxUvjoJYVpBtiCpcUXNlsywwS3aZ04I",
-	"+AMY7QqZi3jgxlAS2OVqgzbsIYVdHvNSKIlw8/df40aoybjIzhFEKgx6sx3+dH5TH3/2RF+vvxQZ5bQv",
-	"7tR03pkiG8QHMxvbZTljTIbNKGNlnmLTqzLPqQx7QBvKNBrxR9ogv1EWDHBvVtvDMs9vpF42BMMfmdJC",
-	"bq99ZPkJfui9T+4ddTa/sHkrdEYJ90wF/L8eIabg81Eju0CCz1FjLfRvqqPsg9e9cwg68Ep0KI/5QyP6",
-	"aqyZmBggSsM1Sgv8y8dn4ia/Twq6zYGH5eEpuKFaQ14c63v7qGEbmT3JlBpje+KH4MEVeHKi8plLUS5X",
-	"uk9L+PmmgmehVIkmyYryJaBIR52NWTOqyBoKTagifoawsWnxxNqhhlS40HNYnBqDuz8n1Stt0TLve68b",
-	"Xq3I1tAwUmETj1247KHssP8OXEsGp3M3ipWnOu9+8dCud/P2TfvgLQxfXr55C2cXw/TV2cVLeHs2Ty5f",
-	"nr1+e3lBX71ZXL4cX5hpuzHjdpqpmUkjZ/9795dgHu0D42sV8AwwHtvPFWHeWln4hemCLmn4AWSLI/SC",
-	"GeVmqReqduMjyEFo/wQbDPIfDM43kODjJ8k2mkTXv35Ch9+KvSlLsV5DTUdVOsy88LmkXGOSdBxHal1a",
-	"I+PsH7/+7ey7D79eR9YSmRaSJTBFKziajMavhg93BlkoMqdarMGgTIv19J4pimJ+AdIKm2g0HJo11YoV",
-	"Uy3qrGz0HciM8UY6bhL91azo0qQRTel/utMNEpE39h39yjVIkgInHxg3/40MEF3JwbuUkg/iHjKKoeFW",
-	"pjEaDUejN4jCFSsKxpf+VBeXQ/OlKKJJlJfLjC1Qvgvzrhsyvry0B2+R3ZxlmTvYPj71CeyHuIGlUH75",
-	"Yjx6E8wqvwxnlVsobiVlXl8cTOOG4mTtLf0oNiQT6HF5E884Vxh9K7lmmTX0SEEZGvFX7rMR0hwIxUIE",
-	"o08GzbTn29cXh8pX4ihlCknDw/8AgK0vF8yeH8ylfWAc2nlznwTvz5xnIqEh9+u7738mF2+uCHDCFiSD",
-	"hSai1J2k+MtXQVeqxVFhvw6HNN05HB0TDvcgSUJlSlKqaWe98atXB4mhwbWhpQ1zGF9ywwkv8znIVhK8",
-	"s94RtNeQCEcyTpdnjyUIy9an8oamX05dqCUujnupqzPMVttM3URMQ3jUVQ3NVWuwdskppGUqFdN1RhpF",
-	"BnsPUQ18iB8jCH02eN94mzI2ozPK8uP52iZRAxZRIoFqSE/yNZsi+5AE7hWygTKtuTLMLHiC/jIXKGpR",
-	"xGICpRVX2rvBx8pKG/U8Hqr9tWAYDDkJqNCOKuxdtjG0inztqQYLYmGnWMYG+aFQla8zp8m6XcNjxmhJ",
-	"k7XxYKzca/grNSsdmbJ9gm7a0T/eDN43g7WVW9oqoHYw9xqMPrd0QkBjnBY6cMWgxwDqX68dnqMW59+k",
-	"NRCEdamt23gr3OKQHD9Kw3RA2zzljujp10deQVTE2JLFlYCvhVJbRHiK71VkH5yMPaGYCW1fS5G7Bo95",
-	"+EJ5Y6fflnt9sSfbc6BIKm64YF/31AmOhvjvkMmMLtx+ErpZlz7C3PbrHmevrMuocYbAvL3oCsc/9scr",
-	"Ylu0fqIEvXEB2h0h2jmMm7t3x58gAVboMLXYpAXRAmsw0VHSvmrceP6QXrUuJ3jr2V9yWIL2WdgcduPm",
-	"x+uXE5TCSQK5koZVEWSSQKGDxV9HyqcDDH1TLdkGt1944gA7MO5QAkoxvpwQJXKwAce6Qo4kgi+YtFkj",
-	"56nGxuTasCwjc8wMFxloM1f158Ti65ZbeVRPV2WibAUgrrrxuEa3lykyB7MF6wZXQ6tJyc6cmJC65Viz",
-	"n05ahbxoWtnd6hXSiJOQlsIk5JTxdnaqwg3SkYONzVFZOODf7qB1MaMb1KhstPsJhltbvLXfifiWFcT/",
-	"cnv+dEv3SBZ7vCF2mmX1rPbONzNeTjFU2iZHy6pwQA0JmcZFok4o2V1LOKVyG+v2jldMbu1rrPYLlYBy",
-	"pWkvuitM7ZoAmunsGe7k2Gka6ECY7IHita+OfTooC2HOc0S+wg90u9tb4t+qud3ZZl8pbVUeeqCUGy8R",
-	"2sGhxW9cJuE54iwnRk0eIR2bAYtj32gWdR5X7fcJFn/cCMSRshatWXdD77gtVZcyj1MYjdrtto30d7pY",
-	"U1IN6F5YsgXMO5eTemq+9yum02IAp14KcFnZ6i5Gybk3ZdB8qT9gSV7rWWXm4KND9syj9N9pRb59pb0b",
-	"Zms7j2DpkPZs3ORtcKKHXl9AoK5Cr4IDLc3pC4LD7nifmLM3Xk/0w/uLE34QkijQOoN2XI4SzZI1dH3x",
-	"sI9d3ckJFC/hRSB1ZW8dMa4F8onL1h7j6dcXItpT/+2ICV8dcdXSly20Z//kaACBIkHLLdZXWFAds21v",
-	"DXjGQhpAElFlDq6adevLLeLIzuw56LDP5+wIB50gtdhgRaf0sigwjaWAuFsEMUnZkmnzv9AxSala2WI/",
-	"brz1xPUnaBYjtFLYdzup1OHZ5Z37fzA9u/s6jF/35FbDJcin1fg8xgA6SWNY9pyuQ80UGkUbZA1brwXs",
-	"K1dVuKHqsLAl7nB7SqSnx1aAtWuOdmZbAm9U+Bx1O+P0qP9unF6p8kQr4RuXfx8soH2ixmQp7tIePIqj",
-	"OU3WYrHA9hPTVJRzvA8iuOXW+h5WKqwuRT+9fgk/Nt60EQ4jINasKGyIGUXFEXGhA9XiqLsaZFKX14XE",
-	"CdZwBkvGfWiuyvnQJSUbyrQyhB8oC7erqKOr+HoZ2Ve7BpJPK1oYKiIlz0ApQrnfZiJyUPVt7acXyj6i",
-	"ku5b0eQjL30Gq5brYzUMHXcftMKgQ8EuvTygj70I3Bl5x+tSZh9Gq1K0TFUxxx+kyA05cSI4MbRkr8+o",
-	"tQ3jMn4P3Kj82BdtxMTnUYz+uuVcaLZwLUvIRsg1Krtm1QwQoVcgY6/vjEXRDjRu7Pr+hktubz6DGpB3",
-	"xFp9rjBE0a265bmQWN3JCXUuAKREQpFt3V2DwS2/xbtdilBpG9VgyFQpMmuE5mf+Zgl2CaKKzPz3WpAl",
-	"uKsZ1UmYjl2xkK3Vx2YkHMwmcYKcbm/5HEtMpKsX4mSGnXBmWOdukLm1YFCaZRlZ0XtjA5otETeTa1/E",
-	"FBEF/VzaGwFzyARfKuKssAXLjEmBsVRq4EFTwKjqgPxAWVZKsOf2DV2I6yRDUpGUBofKxmCpAe48AzIz",
-	"6n1mY68ZS4Bb19yoPYNckIagCpqs4Gw8GNZ9cRrfNUvZo5tynjNdpRCwmgp4qsiizBYsy2zzo0WZZVsX",
-	"W7ZQ2YqSJJQTBTZlXUghFoMqjjPB8EcpFZBECJkyTm3lanVzKxoNhnYzogBOCxZNopeDEe65oHqFwvD8",
-	"fnSeAk3PGhdMl/amccWN79NoEhkKqi+VKsu7VR+q38OOTj3k3PWpeogPjrT9lh7uOj2CxsPhnv5Ap/UF",
-	"6ly5DbQHcmQsFsRAxxuuAxcZsc2bwmtUm250H2rSg41auUB/gv08uNBkDgTPA2lMOGywSZZRGJiaXaIR",
-	"XCFERXdmzi7uzr82rupOWfpw7m5Wo8ErVACrn+yAxm3hHbwGWkC1l3lSJ6h/DZZDGH7v2z8xrYHj/Umm",
-	"Dce1sWE7kcUomTZNYkD5Szar7XMQxW+SaSP9CirXKL8NjRgRZ7QQ3jK3+zhIDa3LunsYuXmr9RsioHW3",
-	"OICEX1ZAGpt+DlD+4sxB5a3D6q6sLLmKrbR3l3ZVA574Tg3KOivtoNgJYji1Y1RLIvI545DaqW8jYwpE",
-	"g6Y9UwH+o501zGSdtnF12uQoYHc6yOxazdm2umi/v6/QFZlRvrVq2mh8Y7739barA97NfVY5S77ttFh5",
-	"nhShOV64fWEzsxTsYXiwTLRvblsXcRwusCKjb6JmwuuZt2jza4+ftJ9kKrPZs5TNZmlDI3gts7ejpI8/",
-	"Lqx2CaiGPY7GkZuyTS1bGzu0H/vKozb0R7J06rqcvUaOBehziF8j5dx0/YaMq8pxXeNCDpsRF4qMh2Pj",
-	"iighOKGqfSfVO22/GaE7+xm5aoIxgP/4aWbdAaM8y8Ko0Z+Iuw6BcTEMmPEUzWzj7t1yWi04rEsyvL2+",
-	"qF7QdA3KVfTGZncD8osPuHU6kNbT4NO5SLckx9e5uOV2N+4wZhutWiEXN3C6albNrM8+QZHRrXHgjKE1",
-	"u3K+C0en0i5iXdqL8di6MG0d9D1Svy0SP9WC77ZG3WHNmQO+xUIX8rERHblQmrwexhUafPbKQBebbr4Z",
-	"Xwz/3Nvm1aK5T8YFe5bdWfMUlP5OpNtnY6zqOtdDO7Rh8PLwrRm6z5RyrROosgVGV+g8zqwhMRtErbZW",
-	"Aapq72I3gPNBJFXUqd/k32n2+hBH4+H4eSHgC/f2AqKSEi5wwPjSRmVSIvi/ExxPlLGdkEJIsras2POv",
-	"Pp340OsW/A3048SC70j87dXYXmQ/h+76yN1kExv9s9G2SpBjBMY339W+Q4ntHOzlbqNTwiloOa+vuoY1",
-	"otGEM9ujcjZpK8J2WSIO7PawdK8kKyqXGKtz8c0NtTlG87eLVZtXUowaXgwvyUwLMTX2XXfR+nIgJRJ0",
-	"Kbn5Fhuz0C1euhigMp21emfOJtXVcaZs8bUWrpJycMt7dWlIO1qHOKjkcL4nUrM3sQ83Gn9kY/FvpJfa",
-	"jUAfdnttPydbtpqsHqeTiCOIp4rf59Yqxx+lw3K2a4srOna2Ys1ozrF9jtM+Ubi9U2vbksdXLvtMy/FC",
-	"qr50H4yJ3IC8B3mGF+Ds0AG5psnKfrBiB0izvYEx6v/r5uNPVyiBWOplCJiHLxSZKfg8i4kSZtcZM7Po",
-	"FdW3XBqbkmPBtLWRP1Clz7CzyNn7v85IzpSyfX6MsLFWut3FDHg6IwmVkoFqmaAZVdrJ/Ni7BkRpCTS/",
-	"5Rixx6WYHpDvRW5TB2uAwvUhw+0w46hk7B4I42QOegMQFFE3OC0Km2vfO+Dxgqqv+QeeyB67urggjeF0",
-	"D2mvid2CZEu8NYsuhmeXd19H8egyVGZxhCmg4Yu29HRmQXyA/kPsaF98DsX/g8gysamveVDMJ7l87h4W",
-	"wZjh+VdX6rzXuLqxPSNOQ7L7IYZvalrhxvogjD0Xny8m2/xBD5cB7gm/diB7TpMqqh02kGZY7TRDxp3Z",
-	"iqeZ5WBrCxmecM0C1ZUZoeV2ZnO7thfkC9VqF2Z/gISLzRWZGUE/s+VkxrK5uuUzWxAxM+ZSRiX4uLIv",
-	"j4ldjBVnJhwgrYQRyYWEKzLDoquZTQXqFnw29RUQM++KJatbrusLSRlTRrRizUHVzmzB6kqIF9Z2RQWE",
-	"Vlwi+CJjibbgsV18aukYkE/vEv2RP51kn9+8adQjHuV4P5+B0Prdj3A+qbIM0BR/jmAaRqnIimL9zL7M",
-	"T5dfGk1w9kmkH6sWNo/D8h8sGtrs07Q3HuraJj0HDq+NtOu0uERez0HXPzuD5R/oeqUxEVkaCptWIhL7",
-	"FRlby+KqlJnR41oXk/Pz0fjNYDgYDkaTt8O3QwSnez9Yh7sSBZaMN39ASAWMikaBkwunbJolTxy+aBvU",
-	"K0AUGWA7/o2Ro1pgp0WbKG39iFBoGbMnn5Vq7asm+Ye7h/8LAAD//w==",
+	"1H17bxs3tvhXIea3QH6LHcuS4jws4wI37brb3M02RdyiwK19JWrmSOJqhpyQHCtC4PvZL3hIzkscPWxn",
+	"F+0/jaQZ8vC8Xzz+GiUiLwQHrlU0+RoVVNIcNEj89H0plZDmXymoRLJCM8GjScThi54m+CMRC6JXQAq6",
+	"BDKHhZAwiOKImcc+lyC3URxxmkM0iewLURypZAU5Ncvm9MsH4Eu9iiavRuM40tvCPKm0ZHwZPTzE0fsU",
+	"8kJo4Mn277DdBeUnmoMiesUUkfC5BKXJQkgC9yBj8rkUGlIiJOFCD8gN8JQwTeiSMk42TK/wuS2RUADV",
+	"FdwroCnIGvAGDGcGiDgyWzEJaTTRsoTmif4kYRFNov93XuP13P6qzjtnMcf7wHKmd09lkdLEbR9SM1yg",
+	"CUEKC1pmOpq8GsYGwSwv82gyHppPjNtPowrVjGtYgkRgPsoU5PvULIJbFVSv6p2E+XXK0r3HXwiZUx1N",
+	"orLEJ3cJekOXtHcPRZf0qVs8mJdVIbgCZOKfpZhnkJt/JoJr4IhvWhQZS6jB93lhn/jLP5VB/tcjqenX",
+	"xR3b5PttRTXZUEU2UvAloTwlG/OVFiQV5P9/+uF7cnnx6s2fB4gRt6DZ711iVnjH1QZQ7AopCpCa2ZPQ",
+	"6nvghoq/R3QpAQwSCuAp48tpCglTBoi7HcQgWlhawi67vVtokCTJhILYQsqUERlSSHEPnCwFtwyoIVeH",
+	"8HK9WECizX4OACol3ZrPSlONu+9AZr/4GmCXmg9+t7/GHg1+vfqkYv5Pt/O7NJWgLNLSlJlj0uznBjIX",
+	"NFMQd/CbML3taKWRE5vqcwCtiSi5lgHd9P7mI3k5ev36bERoVqzo2dggsaBagzS//8/v787+++7r+OFP",
+	"UWBZyCnLOuCMX10EnswYtweo6HPiCXL65b199QKfdR9GuyS0cnryBsVK8ADfXQ9Gry8MTprLvQ69L5Sm",
+	"2TQRaXf38TDI6EtmRbkL534Gw9N5fMaWH2r6BhktNz8GSM9JzriQpORMK6/IUYW+UCQppTRWILa26gvN",
+	"iwxIYsTIYKPScIzr1xdRQ4tfDodvRpeX41cXby6Gl5ejhkof7qr0OHqnjb5zuAjoKMqJEQCqhSRqJcos",
+	"JZkQa0I1WTCp0CS2ZSQF7dhyB+trxtOmcuJiWolqyVMxlbAoFaqrhZAbKtPGN0Y1S5ro6T0TGarloApT",
+	"jCfQsgIp1XCmGRJu93ENxWG9goC7h/0WsT9piOrfU55A9hxqOo5oJoGm2ynwFNLgmfeg3GjA8qBGRrt+",
+	"Yx/tnr2lTEu157ifrHt1ok6VQNWOKI7DohjYuFQQYt1tLU5kKUAZF28DXJM5TdaGs/YxbnuxX1ZAkA1p",
+	"ZiRTpBCb1cz6GyFTlN3NShCq1oDLHuT7mqmbEpAgEjP8PgWaGiUTxZEXvwDlQ1waJE9GWb57sI8cjF/M",
+	"l0Q7i26t+S5q4J6l4OSqo8ZSr7pyUMq4+LgWLqQI00F8eBvh9JoywCstkvVUggJ538Pm30S0nUbviHZ1",
+	"4BA6/wo0/QDGRgdEWx8PIEhpY6edX2x80bbY++T3EyRCpj/aqCTgV7H0CL84jtY2ftr5XiwWCtoH84Zn",
+	"16IUVGrmLUrz+Zfj4PO1/HvxKHkKiUjpPAM0DGsuNnzqfDt0mKdaFCyJ4mhFeZqBnBaUtz7XEuZfN4FD",
+	"j8+bSnYPfHoK6ez+IVzd08w60C6UuOaJMBo9mkRzqgCRFtIvhoAvFJlvNahBdEjULf0cEmqMV6Sq0Oq5",
+	"LDacuZ+Zf6ZL2GVoo4mmGT5wPD82JCTAjY3kwGH5bO0fPsCC8YrhOv46ulE6ZCBAr0ASDhtrJBTRdA1t",
+	"hTUXIgPKrYW1+niqIBE8VUfKwoqqVZBLcpA5tVLZqx2DCu0UGni83BjdFqDDPUjl0BaI9QNK0r/gDhZX",
+	"+A0gyINbn3U/8T4w6zl0uc///piDB0NMuqTTlNGlpAGT+A8L6wQtGkaPaN4pMa8N+qzMY9bTUBwW8+bx",
+	"O6B3dt6P3E8GW13c9jInKsx+mcFU2rxkWUrMk8bKXxG2wHQA0yQDeo8JN0CkEZq53MCuVPVy+vGc6RjR",
+	"grwfCTfOH+ioCO8b7XrVIkRP6+Q4nycReU552OkDm+U4Jg4yTAxcUe1MXsHuhdXhWjL87i4+QU+Iwrre",
+	"jR8bSEdrkbCCct0XMSwDjp7BHvKu4MjJSyCy5ESLJXLFIKj/St6PXhPwHe2eNYGO63DMQNo4L9IsxATX",
+	"FS32esB1yLASWapisoIsRWc/p1v8jjDuHf8sEELQnmD/Vx/jo5cbdyP/XHDY4j6UYC4hGOPvoveZ3XLr",
+	"PIUDoAYBXmAwZZZiNllhaIR5ip51K3bvuvtBtj6CP3UASIMWEyBPbByG8FCeolayIRakAyToxCctDd/C",
+	"gCSCqzKHzvf4svEhSVmQ+ZZQklEN8paj5iYSMqCq8RJmQInzNicuK1+dhDCtIFuQ1ISiBiTz2IAo0DpD",
+	"mBtplntRJitQHqO36MQ5TeFPaUwwZC4tgtCjurAw1V6vERK7RTigCkdI5vVQzeHm77/GjcyUiahd3IhM",
+	"Gwx+O+Lswqw+ce5J1l5/KTLKaV+aqhnrM0U2SD5mANuVUON7hr0u45SeEgKoMs+pDAdMG8o0+vxHuiy/",
+	"URbMh29W28Mq0gNSbxvC4Y9MaSG31z4R/YSw9d7XAo86m9/YvBU6o4R7pgLhYo/OU/D5qCe7SILPUWMv",
+	"DIeqo+zD172LHzr4SnSo7PlDI1lrnJ+YGCRKIzVKC/yXF/O4qR4mBd3mwMPq8xTaUK0hL44N1X2SsU3M",
+	"ntpLTbE96Ubw6Ar8cqKtmktRLle6z6j49aaCZ6HKiibJivIloAVAE49FNqrIGgpNqCJ+hbBvaunE2pmJ",
+	"VLhMdVidGv+8v4TVq23Rke97r5uNrdjW8DByYZOOXbzs4exwuA9cSwanSzeqlafG+n7zENS7Zf6mO/EW",
+	"hi8v37yFs4th+urs4iW8PZsnly/PXr+9vKCv3iwuX44vzLLdFHO7KtUsvJGz/737S7Ds9oHxtQoEEpi+",
+	"7ZeKsGytLP7CfEGXNPwDZIsj7IJ5yq1Sb1RB4xPOQWz/BBusCRzM5TeI4NMtyTaaRNe/fsL8gFV7U5Zi",
+	"e4eajqrqmXnhc0m5xprqOI7UurROxtk/fv3b2Xcffr2OrCcyLSRLYIpOczQZjV8NH+4MsVBlTrVYgyGZ",
+	"FuvpPVMU1fwCpFU20Wg4NHuqFSumWtRF3Og7kBnjjerdJPqr2dFVVSOa0v90pxskIm/AHf3KNUiSAicf",
+	"GDf/Gxkkug6FdyklH8Q9ZBQzya3CZDQajkZvkIQrVhSML/2pLi6H5ktRRJMoL5cZW6B+F+Zd98j48tIe",
+	"vMV2c5Zl7mD75NTXux/iBpVC5eiL8ehNsAj9MlyEbpG4VcN5fXGw6htKq7VB+lFsSCYwQPMunonFMFlX",
+	"cs0y6+iRgjL0+a/cZ6OkORCKfQvGngyaVdK3ry8OdbvEUcoUsobH/wEE29AvWGw/WHr7wDi0y+y+Zt5f",
+	"aM9EQkPR2nff/0wu3lwR4IQtSAYLTUSpOzX0l6+CkVdLosJhID7SjP7w6ZhwuAdJEipTklJNO/uNX706",
+	"yAwNqQ1tbYTDhJ4bTniZz0G2auad/Y7gvYZGOFJwujJ7LENYsT5VNjT9cupGLXVx3Etdm2FAbQt1kzAN",
+	"5VE3QTR3rdHaZaeQlalMTDcYafQk7D1E9eBD/BhF6IvH+563FWbzdEZZfrxc25prwCNKJFAN6UmxZlNl",
+	"H9LAvUo20NU1V0aYBU8wXuYCVS2qWKy3tNJQewF8rK60SdLjsdrfOoZpkZOQCu2swt5tG49WibI9zWNB",
+	"Kuz01tiaABSqinXmNFm3W37MM1rSZG0iGKv3GvFKLUpHVnifYJt27I93g/etYH3llrUKmB0s1QaT1S2b",
+	"ELAYp6UOXO/oMYj611uH52jd+TdZDURh3ZnrAG+lWxyR40dZmA5qm6fcUT399sgbiIoZW7q4UvC1Umqr",
+	"CM/xvYbsg9OxJ/Q+oe9rOXLX4TE/vlDe2en35V5f7CkOHeipihsh2Nc9bYWjIf53yGXGEG4/C92sS59h",
+	"bsd1j/NX1mXUOENg3V5yhfMf+/MVse1xP1GD3rgE7Y4S7RzGrd0L8SdIgBU6zC22xkG0wFoCBkraN5mb",
+	"yB/Sq9ZdBu89+zsRS9C+aJvDbt78ePtyglE4SSFX2rDqmUwSKHSwtHGkfjog0DfVlm10+40nDrEDEw4l",
+	"oBTjywlRIgebcKwb6kgi+IJJW2RykWpsXK4NyzIyx0JykYE2a1X/nFh63XKrj+rlqsKVbRjEXTee1hj2",
+	"MkXmYECwYXD1aLUo2VkT61e3HFv8OwUpdK0stHqFPOI0pOUwCTllvF2nqmiDfORwY6tVFg/4b3fQuvfR",
+	"PdRohLTwBNOtLdnaH0R8y4bjf7k/f7qne6SIPd4RO82zelZ/55s5L6c4Km2Xo+VVOKSGlEzj3lEnlexu",
+	"MZzS6I1tfscbJrf3NTYHhjpGudK0l9wVpXZdAM109gxXeOwyDXIgTvZg8do30z4dlYUw5zmiXuEfdNDt",
+	"vRHQatHdAbOv87bqJj3Q+Y13Du3Doc1vXCXhOfIsJ2ZNHqEdmwmLY99o9oAe1xz4CRZ/3AzEkboWvVl3",
+	"oe84kKo7nMcZjEard9tH+jtdrCmpHujeb7L9zjt3mXpaxPcbptNyAKfeIXBV2erqRsm5d2XQfak/YAdf",
+	"67fKzcGfDvkzj7J/p/UE93UCb5htBT1CpEPWs3HxtyGJHnt9CYG6ab1KDrQsp+8fDofjfWrOXpA9MQ7v",
+	"b074QUjXpdXOy1GiWbKGbiwejrGrKzyB5iW8N6Su7CUlxrVAOXHV2mMi/fr+RHvpvx2x4Ksjbmb6toX2",
+	"6p8cDyBSJGi5xf4Ki6pjwPbegBcs5AFkEVXm4Jpft77dwvexeQk6HPM5P8JhJ8gtNlnR6dQsCixjKSDu",
+	"0kFMUrZk2vxf6JikVK1sbyA30Xrixhk0mxFaJey7nVLq8Ozyzv1/MD27+zqMX/fUVsMdy6f1+DzGATrJ",
+	"YljxnK5DsxcaTRtkDVtvBewrV1W6oRrIsCXucHs6qqfHdoC1e452VlsCb3T4HHWZ4/Ss/26eXqnyRC/h",
+	"G3eLH+y3faLFZClCaQ8exdGcJmuxWOC0imkqyjleHxHcSmt9bSsV1pZinF6/hB8bb9oMh1EQa1YUNsXc",
+	"2/J6WnM52q4Gm9TtdSF1gj2cwQ5zn5qraj50ScmGMo09voEucruLOrqLr1eQfbdroPi0ooXhIlLyDJQi",
+	"lHswE5GDqi93P71R9hGddN+KJx95RzTYtVwfq+HouOujFQUdCXb55QFj7EXgisk7Xrcy+zRaVaJlqso5",
+	"/iBFbtiJE8GJ4SV720atbRqX8XvgxuTHvmkjJr6OYuzXLedCs4WbcEI2Qq7R2DW7ZoAIvQIZe3tnPIp2",
+	"onFj9/cXYnJ7URrUgLwj1utzjSGKbtUtz4XE7k5OqAsBICUSimzrriYMbvktXgVThEo71wZTpkqRWSM1",
+	"P/MXUXCoEFVk5r/XgizB3eSoTsJ07JqFbGs/zi7hYIDEBXK6veVzbDGRrl+IkxkOzplhn7sh5taiQWmW",
+	"ZWRF740PaEAibiU37YgpIgr6ubQXCOaQCb5UxHlhC5YZlwJzqdTgg6aAWdUB+YGyrJRgz+3nvxA3eIak",
+	"IikNDZXNwVKD3HkGZGbM+8zmXjOWALehuTF7hrggDUMVNFnB2XgwrMfoNL5rtrJHN+U8Z7oqIWA3FfBU",
+	"kUWZLViW2VlJizLLti63bLGyFSVJKCcKbMm6kEIsBlUeZ4Lpj1IqIIkQMmWc2s7V6qJXNBoMLTCiAE4L",
+	"Fk2il4MRwlxQvUJleH4/Ok+BpmeN+6hLezG5ksb3aTSJDAfVd1CVld1qbNXv4UCnfuTcjbV6iA8+accz",
+	"Pdx1RgqNh8M944ROGyPUuaEbmCbk2FgsiMGOd1wHLjNiZz2F96iAbgwravKDzVq5RH+C4z+40GQOBM8D",
+	"aUw4bHCmljEYWJpdohNcEURFd2bNLu3OvzZu9k5Z+nDuLmKjwytUgKqf7AONy8U7dA1MjGpv86TBUf8a",
+	"Koco/N5Pi2JaA8frlkwbiWtTww4ui1EzbZrMgPqXbFbb52CK3yTTRvsVVK5RfxseMSrOWCG8lG7hOMgN",
+	"rbu9ewS5eQn2GxKgdRU5QIRfVkAaQD8HKn9x7qDy3mF1tVaWXMVW27s7vqqBT3ynRmVdlXZY7CQxnNkx",
+	"piUR+ZxxSO3St5FxBaJB05+pEP/RrhoWss6UubpschSyOwNndr3mbFvdy98/huiKzCjfWjNtLL5x3/tG",
+	"4dUJ7yacVc2SbzsTWZ6nRGiOF5522KwsBUceHmwT7Vvb9kUcRwvsyOhbqFnwemYQbX3t8Yv2s0zlNnuR",
+	"stUsbXgEb3H2DqD0+ceFtS4B07An0DgSKDsDswXYIXjsK48C6I/k6dR9OXudHIvQ51C/Rsu55fodGdeV",
+	"44bMhQI2oy4UGQ/HJhRRQnBCVftOqg/afjNKd/YzStUEcwD/8dPMhgPGeJaFMaM/EXcdAvNimDDjKbrZ",
+	"Jty75bTacFi3ZHh/fVG9oOkalOvojQ10A/KLT7h1BpbWy+Cvc5FuSY6vc3HLLTTuMAaMVq+Qyxs4WzWr",
+	"VtZnn6DI6NYEcMbRml252IVjUGk3sSHtxXhsQ5i2Dfoeud82iZ/qwXcnqe6I5swh31Khi/nYqI5cKE1e",
+	"D+OKDL56ZbCLMzrfjC+Gf+6dCmvJ3KfjgiPO7qx7Ckp/J9LtswlWdZ3roZ3aMHR5+NYC3edKuUkLVNkG",
+	"oysMHmfWkZgNotYUrABXtaHYTeB8EEmVdep3+Xdmwz7E0Xg4fl4M+Ma9vYiotIRLHDC+tFmZlAj+70TH",
+	"E3VsJ6UQ0qwtL/b8qy8nPvSGBX8D/Ti14AcYf3sztpfYz2G7PnK32MRm/2y2rVLkmIHxs3q1H2hiBw17",
+	"vduYlHAKWc7rq65hi2gs4cyOtJxN2oaw3ZaID3ZHXrpXkhWVS8zVufzmhtoao/m3y1WbV1LMGl4ML8lM",
+	"CzE1/l130/pyICUSdCm5+RbnuNAtXroYoDGdtUZtzibV1XGmbPO1Fq6TcnDLe21pyDragDho5HC9J3Kz",
+	"d7EPzyV/5Bzyb2SX2nNDH3ZHcz+nWLZmsh5nk4hjiKeq3+e2KscfpSNydmqLazp2vmItaC6wfY7TPlG5",
+	"vVNrO8HHdy77SsvxSqq+dB/MidyAvAd5hhfg7KMDck2Tlf1g1Q6Q5ngD49T/183Hn65QA7HU6xAwP75Q",
+	"ZKbg8ywmShioM2ZW0Suqb7k0PiXHhmnrI3+gSp/hZJGz93+dkZwpZccCGWVjvXQLxQx4OiMJlZKBarmg",
+	"GVXa6fzYhwZEaQk0v+WYscetmB6Q70VuSwdrgMKNLUNwmAlUMnYPhHEyB70BCKqoG1wWlc21nx3weEXV",
+	"N/wDT2SPXV1ckMZxuoe018VuYbKl3ppNF8Ozy7uvo3h0GWqzOMIV0PBFW346syg+wP8hcbQvPofh/0Fk",
+	"mdjU1zwo1pNcPXePiGDO8Pyra3Xe61zd2JkRpxHZ/d2Gb+paIWB9GMYRjc+Xk23+/Q9XAe5Jv3Ywe06T",
+	"KqsddpBm2O00Q8Gd2Y6nmZVg6wsZmXCzBdWVeULL7czWdu3oyBeqNV3M/r0SLjZXZGYU/cy2kxnP5uqW",
+	"z2xDxMy4SxmV4PPKvj0mdjlWXJlwgLRSRiQXEq7IDJuuZrYUqFv42dRXQMy6K5asbrmuLyRlTBnVij0H",
+	"1fSzBas7IV5Y3xUNEHpxieCLjCXaosdO8am1Y0A/vUv0R/50ln1+96bRj3hU4P18DkLrz4SE60mVZ4Cu",
+	"+HMk0zBLRVYU+2f2VX668tIYgrNPI/1YjbB5HJX/YNnQ5pymvflQNzbpOWh4bbRdZyImynoOuv4rNdj+",
+	"gaFXGhORpaG0aaUicV6R8bUsrUqZGTuudTE5Px+N3wyGg+FgNHk7fDtEdLr3g324K1Fgy3jz7w2pgFPR",
+	"aHBy6ZRNs+WJwxdtk3oFiCIDnN6/MXpUCxzMaAulrb85FNrGwOSrUi24apZ/uHv4vwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
