@@ -6,10 +6,12 @@
 package embedded
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -32,6 +34,9 @@ type Broker struct {
 	close   sync.Once
 }
 
+// minSessionTimeout is the least KAFKA_SESSION_TIMEOUT that this broker allows.
+const minSessionTimeout = time.Second
+
 // Start returns when the broker accepts connections.
 func Start(options Options) (*Broker, error) {
 	if options.Addr == "" {
@@ -53,9 +58,11 @@ func Start(options Options) (*Broker, error) {
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.DefaultNumPartitions(options.Partitions),
+		// The broker's default of 6s would make every test of a killed member wait that long for its partitions.
+		kfake.GroupMinSessionTimeout(minSessionTimeout),
 		kfake.WithLogger(logger{options.Log}),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
-			return net.Listen(network, net.JoinHostPort(host, port))
+			return new(net.ListenConfig).Listen(context.Background(), network, net.JoinHostPort(host, port))
 		}),
 	}
 	if options.DataDir != "" {

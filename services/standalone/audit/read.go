@@ -7,7 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
+
+	"github.com/google/uuid"
 
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
 	inventoryapi "recourse.dev/schemas/gen/api/inventory"
@@ -33,10 +36,15 @@ type books struct {
 	carrier      []carriersim.Entry
 }
 
-// read takes the providers' ledgers first and the orders last: an order that
-// has ended by then had its effects in the ledgers before, or not at all.
+// read works while orders come and end. The orders are read first: what one that
+// has ended by then did and undid is all in the books read afterwards, and the
+// others are open, whatever becomes of them meanwhile. Those that came meanwhile
+// are read last and are open too.
 func read(ctx context.Context, s System) (*books, error) {
 	b := &books{shipments: map[string]string{}}
+	if err := b.readOrders(ctx, s.Coordinator, false); err != nil {
+		return nil, err
+	}
 	if err := get(ctx, s.Gateway+"/admin/ledger", &b.gateway); err != nil {
 		return nil, err
 	}
@@ -67,15 +75,34 @@ func read(ctx context.Context, s System) (*books, error) {
 	for _, sh := range shipments {
 		b.shipments[sh.ShipmentID.String()] = sh.OrderID.String()
 	}
-	list, err := pages(ctx, s.Coordinator+"/v1/orders?limit=200",
+	return b, b.readOrders(ctx, s.Coordinator, true)
+}
+
+// readOrders adds the orders that are not known yet; late ones are taken for open.
+func (b *books) readOrders(ctx context.Context, base string, late bool) error {
+	list, err := pages(ctx, base+"/v1/orders?limit=200",
 		func(p coordinatorapi.OrderPage) ([]coordinatorapi.OrderSummary, *string) {
 			return p.Orders, p.NextCursor
 		})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b.orders, err = details(ctx, s.Coordinator, list)
-	return b, err
+	known := map[uuid.UUID]bool{}
+	for i := range b.orders {
+		known[b.orders[i].ID] = true
+	}
+	list = slices.DeleteFunc(list, func(o coordinatorapi.OrderSummary) bool { return known[o.ID] })
+	orders, err := details(ctx, base, list)
+	if err != nil {
+		return err
+	}
+	for i := range orders {
+		if late {
+			orders[i].Status = coordinatorapi.OrderStatusProcessing
+		}
+	}
+	b.orders = append(b.orders, orders...)
+	return nil
 }
 
 // details reads every order, a few at a time.

@@ -53,6 +53,7 @@ func (m *member) start(ctx context.Context, env ...string) error {
 	environ := append(append([]string{}, m.env...), env...)
 	m.done = make(chan struct{})
 	m.asked.Store(false)
+	m.status.Store(0)
 	if m.own {
 		err = m.startProcess(environ, log)
 	} else {
@@ -105,6 +106,7 @@ func (m *member) startProcess(environ []string, log *os.File) error {
 		m.status.Store(int32(cmd.ProcessState.ExitCode()))
 	}()
 	if err := <-started; err != nil {
+		m.done = nil // there is nothing to stop
 		return fmt.Errorf("starting %s: %w", m.name, err)
 	}
 	m.process = cmd.Process

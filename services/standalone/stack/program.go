@@ -16,7 +16,7 @@ import (
 	"recourse.dev/services/shipping"
 )
 
-// The members of the platform, in the order in which they start.
+// The members of the platform that code outside this package names.
 const (
 	GatewaySim   = "gatewaysim"
 	CarrierSim   = "carriersim"
@@ -29,7 +29,12 @@ const (
 )
 
 // Names lists the members in the order in which they start.
-var Names = []string{GatewaySim, CarrierSim, MailSink, Inventory, Payment, Shipping, Notification, Coordinator}
+var Names = func() (names []string) {
+	for _, p := range programs {
+		names = append(names, p.name)
+	}
+	return names
+}()
 
 // execute runs a subcommand of a service: what its own binary would do.
 type execute func(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int
