@@ -43,6 +43,10 @@ var (
 	spentInsists = stepGuard{"tries are spent, it has no undo", func(t *turn) bool {
 		return t.spent() && t.spec().Kind != Compensatable && !t.spec().Optional
 	}}
+	// A paused saga that goes back has dos that are not undone yet; none of them is sent again.
+	stillWanted = stepGuard{"it is still wanted", func(t *turn) bool { return t.s.State != Compensating }}
+	goingBack   = stepGuard{"the saga goes back", func(t *turn) bool { return t.s.State == Compensating }}
+
 	hasUndo  = stepGuard{"it has an undo", func(t *turn) bool { return t.spec().Undo != "" }}
 	noUndo   = stepGuard{"it has no undo", func(t *turn) bool { return t.spec().Undo == "" }}
 	newer    = stepGuard{"newer than the proof of the undo", func(t *turn) bool { return t.ev.Seq > t.step().Seq }}

@@ -70,8 +70,9 @@ var stepTable = []stepRow{
 	{of(InDoubt), TimerFired, spentInsists, same, insist},
 	{open, TimerFired, spentCompensatable, same, giveUp},
 	{open, TimerFired, spentOptional, Skipped, abandon},
-	{of(Issued, Backoff), OperatorRetry, always, Issued, retryNow},
-	{of(InDoubt), OperatorRetry, always, same, retryNow},
+	{of(Issued, Backoff), OperatorRetry, stillWanted, Issued, retryNow},
+	{of(InDoubt), OperatorRetry, stillWanted, same, retryNow},
+	{open, OperatorRetry, goingBack, same, decline},
 	{open, OperatorSettle, always, Done, settleDone},
 
 	{of(Done), StepIssue, always, same, ignore},

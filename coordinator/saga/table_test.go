@@ -23,9 +23,12 @@ func situations(t *testing.T) []turn {
 		d := MustDefine("test", 1, time.Minute, Stage{spec})
 		for _, attempt := range []uint32{0, 1, 2, 3} {
 			for _, seq := range []uint32{0, 1, 2} {
-				s := New(d, uuid.Nil, uuid.Nil)
-				s.Steps[0].Attempt, s.Steps[0].Seq = attempt, 1
-				out = append(out, turn{d: d, s: &s, ev: Event{Seq: seq}})
+				for _, state := range States {
+					s := New(d, uuid.Nil, uuid.Nil)
+					s.State = state
+					s.Steps[0].Attempt, s.Steps[0].Seq = attempt, 1
+					out = append(out, turn{d: d, s: &s, ev: Event{Seq: seq}})
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/worker"
+	"recourse.dev/services/standalone/invariant"
 )
 
 // apply is the coordinator's one write path: decide, commit, dispatch. It
@@ -24,6 +25,7 @@ func (w *world) apply(ev saga.Event, fixed bool) bool {
 	before := &w.saga
 	out := saga.Decide(w.def, w.saga, ev, w.clock())
 	w.observe(before, &out, ev)
+	w.hold(invariant.Decided(w.def, before, &ev, &out))
 	w.saga = out.Saga
 	if w.record {
 		for _, tr := range out.Trace {
