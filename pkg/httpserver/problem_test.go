@@ -178,13 +178,13 @@ func TestReadTimeout_slow_body(t *testing.T) {
 	r := start(t, httpserver.Options{ReadTimeout: 200 * time.Millisecond}, orders)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	require.NoError(t, err)
-	defer conn.Close()
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	_, err = io.WriteString(conn, "POST /v1/orders HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{")
 	require.NoError(t, err)
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
-	defer response.Body.Close()
+	t.Cleanup(func() { require.NoError(t, response.Body.Close()) })
 	require.Equal(t, http.StatusBadRequest, response.StatusCode)
 }
 

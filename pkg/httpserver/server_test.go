@@ -183,9 +183,8 @@ func (r *running) do(t *testing.T, method, path, body string, headers ...string)
 	}
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
-	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
+	require.NoError(t, errors.Join(err, response.Body.Close()))
 	a := answer{status: response.StatusCode, header: response.Header, body: string(text)}
 	if response.Header.Get("Content-Type") == httpserver.ContentTypeProblem {
 		require.NoError(t, json.Unmarshal(text, &a.problem))
@@ -200,11 +199,10 @@ func (r *running) do(t *testing.T, method, path, body string, headers ...string)
 func (r *running) readiness(t require.TestingT, name string) string {
 	response, err := http.Get(r.url + "/readyz?verbose")
 	require.NoError(t, err)
-	defer response.Body.Close()
 	var result struct {
 		Checks []struct{ Name, Error string }
 	}
-	require.NoError(t, json.NewDecoder(response.Body).Decode(&result))
+	require.NoError(t, errors.Join(json.NewDecoder(response.Body).Decode(&result), response.Body.Close()))
 	for _, check := range result.Checks {
 		if check.Name == name {
 			return check.Error

@@ -76,10 +76,10 @@ func (f formatFunc) Validate(s string) error { return f(s) }
 // refuseUncheckedKeywords stops a document with keywords that would be passed over in silence.
 func refuseUncheckedKeywords(spec *openapi3.T) error {
 	var errs []error
-	see := func(where string, ref *openapi3.SchemaRef) error {
+	see := func(where string, ref *openapi3.SchemaRef) {
 		s := ref.Value
 		if s == nil {
-			return nil
+			return
 		}
 		if s.Const != nil || len(s.PrefixItems) > 0 || s.Contains != nil || len(s.PatternProperties) > 0 ||
 			len(s.DependentSchemas) > 0 || s.PropertyNames != nil || s.UnevaluatedItems.Schema != nil ||
@@ -88,11 +88,13 @@ func refuseUncheckedKeywords(spec *openapi3.T) error {
 			errs = append(errs, fmt.Errorf("the OpenAPI document uses at %s a keyword that requests are not checked for "+
 				"(const, if, prefixItems, contains, patternProperties, ...): use enum, oneOf, items instead", where))
 		}
-		return nil
 	}
 	walk := func(where string, ref *openapi3.SchemaRef) {
 		if ref != nil {
-			errs = append(errs, ref.WalkSubtree(func(path string, r *openapi3.SchemaRef) error { return see(where+path, r) }))
+			errs = append(errs, ref.WalkSubtree(func(path string, r *openapi3.SchemaRef) error {
+				see(where+path, r)
+				return nil
+			}))
 		}
 	}
 	for path, item := range spec.Paths.Map() {
@@ -195,8 +197,10 @@ func checkText(r *http.Request, hasBody bool) error {
 	for name, values := range r.URL.Query() {
 		if slices.ContainsFunc(values, unstorable) || unstorable(name) {
 			return NewProblem(CodeValidationFailed, "A query parameter holds text that cannot be stored.",
-				WithErrors(FieldError{Parameter: strings.ToValidUTF8(name, "?"), In: "query", Code: "text",
-					Detail: "must be UTF-8 without the character U+0000"}))
+				WithErrors(FieldError{
+					Parameter: strings.ToValidUTF8(name, "?"), In: "query", Code: "text",
+					Detail: "must be UTF-8 without the character U+0000",
+				}))
 		}
 	}
 	if unstorable(r.URL.Path) {

@@ -53,8 +53,12 @@ func TestValidation_refuses(t *testing.T) {
 		faults  []fault
 	}{
 		{"no key", soundOrder, []string{"Idempotency-Key", ""}, httpserver.CodeIdempotencyKeyMissing, nil},
-		{"long key", soundOrder, []string{"Idempotency-Key", strings.Repeat("k", 65)}, httpserver.CodeValidationFailed,
-			[]fault{{Parameter: "Idempotency-Key", In: "header", Code: "maxLength"}}},
+		{
+			"long key", soundOrder,
+			[]string{"Idempotency-Key", strings.Repeat("k", 65)},
+			httpserver.CodeValidationFailed,
+			[]fault{{Parameter: "Idempotency-Key", In: "header", Code: "maxLength"}},
+		},
 		{"no body", "", []string{"Content-Type", "application/json"}, httpserver.CodeMalformedJSON, nil},
 		{"no body, no type", "", nil, httpserver.CodeMalformedJSON, nil},
 		{"no JSON", `{"currency":`, nil, httpserver.CodeMalformedJSON, nil},
@@ -62,16 +66,23 @@ func TestValidation_refuses(t *testing.T) {
 		{"broken text", withNote("\"\xff\""), nil, httpserver.CodeMalformedJSON, nil},
 		{"XML", soundOrder, []string{"Content-Type", "application/xml"}, httpserver.CodeUnsupportedMediaType, nil},
 		{"no type", soundOrder, []string{"Content-Type", ""}, httpserver.CodeUnsupportedMediaType, nil},
-		{"other charset", soundOrder, []string{"Content-Type", "application/json; charset=latin1"},
-			httpserver.CodeUnsupportedMediaType, nil},
+		{
+			"other charset", soundOrder,
+			[]string{"Content-Type", "application/json; charset=latin1"},
+			httpserver.CodeUnsupportedMediaType, nil,
+		},
 		{"compressed", soundOrder, []string{"Content-Encoding", "gzip"}, httpserver.CodeUnsupportedMediaType, nil},
 		{"too large", withNote(`"` + strings.Repeat("x", 2000) + `"`), nil, httpserver.CodeBodyTooLarge, nil},
 		{"not an object", `[]`, nil, httpserver.CodeValidationFailed, []fault{{Code: "type"}}},
 		{"null", `null`, nil, httpserver.CodeValidationFailed, []fault{{Code: "nullable"}}},
-		{"zero character", withNote(`"a\u0000b"`), nil, httpserver.CodeValidationFailed,
-			[]fault{{Pointer: "/note", Code: "text"}}},
-		{"everything at once", `{"curency":"EUR","note":"12345678901","lines":[{"sku":"","quantity":0},{"sku":"B"},{}]}`, nil,
-			httpserver.CodeValidationFailed, []fault{
+		{
+			"zero character", withNote(`"a\u0000b"`), nil, httpserver.CodeValidationFailed,
+			[]fault{{Pointer: "/note", Code: "text"}},
+		},
+		{
+			"everything at once", `{"curency":"EUR","note":"12345678901","lines":[{"sku":"","quantity":0},{"sku":"B"},{}]}`, nil,
+			httpserver.CodeValidationFailed,
+			[]fault{
 				{Pointer: "/curency", Code: "additionalProperties"},
 				{Pointer: "/currency", Code: "required"},
 				{Pointer: "/lines", Code: "maxItems"},
@@ -81,13 +92,17 @@ func TestValidation_refuses(t *testing.T) {
 				{Pointer: "/lines/2/quantity", Code: "required"},
 				{Pointer: "/lines/2/sku", Code: "required"},
 				{Pointer: "/note", Code: "maxLength"},
-			}},
-		{"formats", `{"currency":"eur","deadline":"soon","lines":[{"sku":"A","quantity":1.5}]}`, nil,
-			httpserver.CodeValidationFailed, []fault{
+			},
+		},
+		{
+			"formats", `{"currency":"eur","deadline":"soon","lines":[{"sku":"A","quantity":1.5}]}`, nil,
+			httpserver.CodeValidationFailed,
+			[]fault{
 				{Pointer: "/currency", Code: "pattern"},
 				{Pointer: "/deadline", Code: "format"},
 				{Pointer: "/lines/0/quantity", Code: "type"},
-			}},
+			},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -142,7 +143,9 @@ func (c *Consumer) Check(ctx context.Context) error {
 }
 
 func (c *Consumer) runClient(ctx context.Context) error {
-	client, err := kgo.NewClient(c.clientOpts...)
+	clientCtx, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	client, err := kgo.NewClient(append(slices.Clone(c.clientOpts), kgo.WithContext(clientCtx))...)
 	if err != nil {
 		return fmt.Errorf("making a Kafka consumer: %w", err)
 	}
@@ -150,11 +153,14 @@ func (c *Consumer) runClient(ctx context.Context) error {
 	owed := false // a commit that failed and that the next one has not covered yet
 	defer func() {
 		if owed {
-			c.commitOwed(ctx, client)
+			_ = c.commitOwed(ctx, client) // logged; the batch comes again
 		}
 		client.AllowRebalance()
-		client.Close()
+		c.leave(ctx, client)
 		c.client.Store(nil)
+		// Requests that a silent broker has not answered would keep Close waiting.
+		abort()
+		client.Close()
 	}()
 	for fails := 0; ; {
 		pollCtx, cancel := ctx, context.CancelFunc(func() {})
@@ -186,6 +192,16 @@ func (c *Consumer) runClient(ctx context.Context) error {
 		default:
 			fails = 0
 		}
+	}
+}
+
+// leave tells the group, so that others take over at once and not only when the session ends. A broker that does not
+// answer is not waited for any longer than for a commit.
+func (c *Consumer) leave(ctx context.Context, client *kgo.Client) {
+	leaveCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.CommitTimeout)
+	defer cancel()
+	if err := client.LeaveGroupContext(leaveCtx); err != nil {
+		c.log.WarnContext(ctx, "leaving the group failed; its partitions are idle until the session ends", "error", err)
 	}
 }
 

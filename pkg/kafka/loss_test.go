@@ -164,3 +164,33 @@ func TestConsumer_broker_comes_back(t *testing.T) {
 	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 100, 200)))
 	require.EventuallyWithT(t, func(a *assertT) { require.Equal(a, upTo(200), j.distinct()) }, wait, 50*time.Millisecond)
 }
+
+// A broker that is away does not hold up the end of the process.
+func TestConsumer_stops_without_a_broker(t *testing.T) {
+	t.Parallel()
+	broker, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(broker.Close)
+	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 4}
+	topic := config.Topics().CommandTopic("a")
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
+	producer := mustProducer(t, config)
+	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 0, 20)))
+	inHand, goOn := make(chan struct{}, 10), make(chan struct{})
+	options := journalOptions(config, &journal{})
+	options.Handle = func(context.Context, []*kgo.Record) error {
+		inHand <- struct{}{}
+		<-goOn
+		return nil
+	}
+	options.CommitTimeout = time.Second
+	c := start(t, config, options)
+	<-inHand
+	broker.Close()
+	began := time.Now()
+	c.cancel()
+	close(goOn)
+	c.stop(t)
+	require.Less(t, time.Since(began), 10*time.Second)
+	t.Log("stopped after", time.Since(began))
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -47,6 +48,12 @@ func NewProducer(config Config, name string, log *slog.Logger, reg prometheus.Re
 func Produce(ctx context.Context, client *kgo.Client, records []*kgo.Record) error {
 	if len(records) == 0 {
 		return nil
+	}
+	// The client looks at its own timeout only when a request ends, and a broker that hangs does not end one.
+	if timeout, ok := client.OptValue(kgo.RecordDeliveryTimeout).(time.Duration); ok && timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
 	}
 	failed, err := produce(ctx, client, records)
 	if err == nil {

@@ -1,6 +1,7 @@
 package message_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -28,10 +29,10 @@ func sound() message.Event {
 	}
 }
 
-func mustEncode(t testing.TB, event message.Event) *kgo.Record {
-	t.Helper()
+func mustEncode(tb testing.TB, event message.Event) *kgo.Record {
+	tb.Helper()
 	r, err := message.Encode("topic", "order", event)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return r
 }
 
@@ -244,8 +245,9 @@ func ExampleDecode() {
 	fmt.Println(data.(*wrapperspb.StringValue).GetValue())
 
 	record.Value = []byte("no protobuf")
-	if _, _, err = message.Decode(record); err != nil {
-		fmt.Println(err.(*message.Error).Reason)
+	_, _, err = message.Decode(record)
+	if refusal, ok := errors.AsType[*message.Error](err); ok {
+		fmt.Println(refusal.Reason)
 	}
 	// Output:
 	// google.protobuf.StringValue saga-1

@@ -139,11 +139,11 @@ func healthcheck(ctx context.Context, addr string) error {
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", url, err)
 	}
-	defer response.Body.Close()
-	if response.StatusCode == http.StatusOK {
-		return nil
-	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+	err = errors.Join(err, response.Body.Close())
+	if response.StatusCode == http.StatusOK {
+		return err
+	}
 	return errors.Join(fmt.Errorf("not ready: %s\n%s", response.Status, body), err)
 }
 

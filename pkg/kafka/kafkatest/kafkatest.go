@@ -21,8 +21,8 @@ import (
 // given without the prefix's dot: "inventory.commands.v1". Partitions is 4.
 //
 // With KAFKA_BROKERS set the test runs against that broker, else against an embedded one of its own.
-func Config(t testing.TB, topics ...string) kafka.Config {
-	t.Helper()
+func Config(tb testing.TB, topics ...string) kafka.Config {
+	tb.Helper()
 	config := kafka.Config{
 		// A topic name cannot hold every test's name, and a name alone would meet the topics of the run before.
 		TopicPrefix: "t" + strings.ReplaceAll(uuid.NewString(), "-", "")[:16],
@@ -37,31 +37,32 @@ func Config(t testing.TB, topics ...string) kafka.Config {
 		config.Brokers = strings.Split(brokers, ",")
 	} else {
 		broker, err := embedded.Start(embedded.Options{})
-		require.NoError(t, err)
-		t.Cleanup(broker.Close)
+		require.NoError(tb, err)
+		tb.Cleanup(broker.Close)
 		config.Brokers = broker.Addrs()
 	}
 	if len(topics) > 0 {
-		Create(t, config, topics...)
+		Create(tb, config, topics...)
 	}
 	return config
 }
 
 // Create makes more topics, named as for Config.
-func Create(t testing.TB, config kafka.Config, topics ...string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+func Create(tb testing.TB, config kafka.Config, topics ...string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
 	defer cancel()
 	names := make([]string, len(topics))
 	for i, topic := range topics {
 		names[i] = config.TopicPrefix + "." + topic
 	}
-	require.NoError(t, kafka.EnsureTopics(ctx, config, Log(t), names...))
+	require.NoError(tb, kafka.EnsureTopics(ctx, config, Log(tb), names...))
 }
 
 // Log is a logger for the code under test: into the test's own log, so that it shows when the test fails.
-func Log(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+func Log(tb testing.TB) *slog.Logger {
+	tb.Helper()
+	return slog.New(slog.NewTextHandler(testWriter{tb}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
 // testWriter drops what comes after the end of the test, where t.Log would panic.
