@@ -43,17 +43,31 @@ var stacks atomic.Int64
 // on the broker of KAFKA_BROKERS or one of its own.
 func start(t testing.TB, change func(*stack.Options)) *platform {
 	t.Helper()
+	o := options(t)
+	o.DatabaseURL = pgtest.URL(t, nil)
+	if change != nil {
+		change(&o)
+	}
+	return boot(t, o)
+}
+
+// options are those of a stack that no other test shares, without a database server.
+func options(t testing.TB) stack.Options {
+	t.Helper()
 	name := fmt.Sprintf("sys%d_%d", os.Getpid(), stacks.Add(1))
 	o := stack.Options{
-		DataDir: t.TempDir(), DatabaseURL: pgtest.URL(t, nil), DatabasePrefix: name, TopicPrefix: name,
-		Partitions: 4, Env: fast, MemberEnv: map[string][]string{},
+		DataDir: t.TempDir(), DatabasePrefix: name, TopicPrefix: name, Partitions: 4, Env: fast,
+		MemberEnv: map[string][]string{},
 	}
 	if b := os.Getenv("KAFKA_BROKERS"); b != "" {
 		o.Brokers = strings.Split(b, ",")
 	}
-	if change != nil {
-		change(&o)
-	}
+	return o
+}
+
+// boot starts a stack, which is stopped at the latest when the test ends.
+func boot(t testing.TB, o stack.Options) *platform {
+	t.Helper()
 	s, err := stack.Start(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() {
