@@ -9,8 +9,9 @@
 //
 // # Producing
 //
-// NewProducer is idempotent with acks=all. Produce writes a slice and returns when every record is acknowledged. What
-// it could not write may have been written all the same; the caller sends it again and the reader takes a repeat.
+// NewProducer is idempotent with acks=all. Produce writes a slice and returns when every record is acknowledged, or with
+// an error after KAFKA_DELIVERY_TIMEOUT, whatever the broker does. What it could not write may have been written all the
+// same; the caller sends it again and the reader takes a repeat.
 //
 // # Consuming
 //
