@@ -72,6 +72,7 @@ func Start(options Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker at %s: %w", options.Addr, err)
 	}
+	refuseStale(cluster)
 	return &Broker{cluster: cluster, addrs: cluster.ListenAddrs()}, nil
 }
 

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
@@ -50,6 +52,33 @@ func TestStart_in_memory_forgets(t *testing.T) {
 	broker.Close()
 	config.Brokers = mustStart(t, embedded.Options{Addr: broker.Addrs()[0]}).Addrs()
 	require.ErrorContains(t, kafka.CheckTopics(t.Context(), config, kafkatest.Log(t), "topic"), "topic topic is not there")
+}
+
+// A client that outlived the broker's data still names the topics of before, several in one request.
+func TestStart_stale_topics_are_refused(t *testing.T) {
+	t.Parallel()
+	topics := []string{"a", "b", "c"}
+	config := kafka.Config{Brokers: mustStart(t, embedded.Options{}).Addrs(), Partitions: 1}
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topics...))
+	producer, err := kafka.NewProducer(config, "producer", kafkatest.Log(t), nil)
+	require.NoError(t, err)
+	t.Cleanup(producer.Close)
+	records := func() (out []*kgo.Record) {
+		for _, topic := range topics {
+			out = append(out, kgo.StringRecord(topic))
+			out[len(out)-1].Topic = topic
+		}
+		return out
+	}
+	require.NoError(t, kafka.Produce(t.Context(), producer, records()))
+
+	admin := kadm.NewClient(producer)
+	_, err = admin.DeleteTopics(t.Context(), topics[:2]...)
+	require.NoError(t, err)
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topics...))
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		require.NoError(c, kafka.Produce(t.Context(), producer, records()))
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 func TestStart_refuses(t *testing.T) {
