@@ -92,7 +92,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 		return nil, err
 	}
 	o.Progress("bringing databases and topics up to date")
-	if err := s.migrate(ctx); err != nil {
+	if err := s.Migrate(ctx); err != nil {
 		return nil, err
 	}
 	for _, p := range programs {
@@ -191,8 +191,8 @@ func (s *Stack) address(preferred int) (string, error) {
 
 func (s *Stack) database(name string) string { return s.o.DatabasePrefix + "_" + name }
 
-// migrate runs each member's own migrate command; members do not share anything there.
-func (s *Stack) migrate(ctx context.Context) error {
+// Migrate runs each member's own migrate command, as Start has done already; members do not share anything there.
+func (s *Stack) Migrate(ctx context.Context) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(programs))
 	for i, p := range programs {
