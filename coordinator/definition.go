@@ -20,14 +20,15 @@ type catalogue struct {
 }
 
 func newCatalogue(timing order.Timing) (*catalogue, error) {
-	fulfilment, err := order.Fulfilment(timing)
+	list, err := order.Definitions(timing)
 	if err != nil {
 		return nil, fmt.Errorf("building the definitions: %w", err)
 	}
-	return &catalogue{
-		byHash:     map[saga.Hash]*saga.Definition{fulfilment.Hash(): fulfilment},
-		fulfilment: fulfilment,
-	}, nil
+	c := &catalogue{byHash: make(map[saga.Hash]*saga.Definition, len(list)), fulfilment: list[0]}
+	for _, d := range list {
+		c.byHash[d.Hash()] = d
+	}
+	return c, nil
 }
 
 // all lists the definitions by name and version.

@@ -299,12 +299,12 @@ func (e *engine) applyItem(t *turn, it *item) (r result) {
 	return r
 }
 
-// send adds what an item asked for to what goes out after the commit.
+// send adds what an item asked for to what goes out after the commit. Each command carries a context of its own, with
+// the span that it follows from and without an end: the client remembers a record's first context, and a command whose
+// first sending was cut off by a shutdown could not be sent a second time under it.
 func (t *turn) send(out sideEffects, span trace.SpanContext) {
-	if span.IsValid() {
-		for _, record := range out.commands {
-			record.Context = trace.ContextWithRemoteSpanContext(context.Background(), span)
-		}
+	for _, record := range out.commands {
+		record.Context = trace.ContextWithRemoteSpanContext(context.Background(), span)
 	}
 	t.commands = append(t.commands, out.commands...)
 	t.facts = append(t.facts, out.facts...)

@@ -454,3 +454,6 @@ func mustJSON(v any) string {
 	}
 	return string(data)
 }
+
+// patient never gives up, however slow the machine is.
+func patient(c *coordinator.Config) { c.GiveUp = 1000 }

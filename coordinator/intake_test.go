@@ -133,7 +133,7 @@ func TestSubmit_refuses(t *testing.T) {
 		{"card number", map[string]any{"payment_token": "4111 1111-1111 1111"}, 422, "validation_failed", "/payment_token"},
 		{"long token", map[string]any{"payment_token": strings.Repeat("x", 256)}, 422, "validation_failed", "/payment_token"},
 		{"no shop", map[string]any{"shop": nil}, 422, "validation_failed", "/shop"},
-		{"unknown member", map[string]any{"colour": "blue"}, 422, "validation_failed", ""},
+		{"unknown member", map[string]any{"colour": "blue"}, 422, "validation_failed", "/colour"},
 		{"deadline", map[string]any{"deadline_seconds": 86401}, 422, "validation_failed", "/deadline_seconds"},
 	}
 	for i, tt := range tests {

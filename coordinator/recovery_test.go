@@ -25,7 +25,7 @@ import (
 
 func TestRestart_goes_on(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, patient)
 	s.world.answer(mute("authorize_payment/do"))
 	first := s.start(t)
 	var ids []uuid.UUID
@@ -47,7 +47,7 @@ func TestRestart_goes_on(t *testing.T) {
 
 func TestTwoCoordinators_share_the_work(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, patient)
 	// Every third command is not answered the first time, so that timers have work too.
 	var (
 		mu   sync.Mutex
@@ -78,7 +78,7 @@ func TestTwoCoordinators_share_the_work(t *testing.T) {
 
 func TestDeadline_undoes(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, func(c *coordinator.Config) { c.GiveUp = 1000 })
+	s := newSystem(t, patient)
 	s.world.answer(mute("create_shipment/do"))
 	n := s.start(t)
 	id := n.submit("k", newOrder(map[string]any{"deadline_seconds": 1})).ID
@@ -101,7 +101,7 @@ func TestGiveUp_undoes(t *testing.T) {
 
 func TestUnknownDefinition_is_left_alone(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, patient)
 	s.world.answer(mute("authorize_payment/do"))
 	n := s.start(t)
 	id := n.submit("k", newOrder()).ID
@@ -131,7 +131,7 @@ func TestUnknownDefinition_is_left_alone(t *testing.T) {
 
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, patient)
 	where, err := url.Parse(s.url)
 	require.NoError(t, err)
 	p := startProxy(t, where.Host)
@@ -215,7 +215,7 @@ func TestBrokerAway(t *testing.T) {
 func TestBrokerWiped(t *testing.T) {
 	t.Parallel()
 	change, restart := onOwnBroker(t, t.TempDir())
-	s := newSystem(t, change, func(c *coordinator.Config) { c.GiveUp = 1000 })
+	s := newSystem(t, change, patient)
 	s.world.answer(func(command) *sagav1.Reply { return silence })
 	n := s.start(t)
 	var ids []uuid.UUID
@@ -302,5 +302,34 @@ func (p *proxy) set(on bool) {
 			_ = conn.Close()
 		}
 		p.open = map[net.Conn]struct{}{}
+	}
+}
+
+func TestResend_is_held_back_while_the_command_is_queued(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, func(c *coordinator.Config) { c.GiveUp, c.AnswerTimeout = 1000, 1500*time.Millisecond })
+	busy := make(chan struct{})
+	release := sync.OnceFunc(func() { close(busy) })
+	defer release()
+	s.world.answer(func(c command) *sagav1.Reply {
+		if c.key() == "reserve_stock/do" {
+			<-busy
+		}
+		return nil
+	})
+	n := s.start(t)
+	// Two orders of one partition: the participant works on the first and has not read the second.
+	first := n.submit("k0", newOrder()).ID
+	require.Eventually(t, func() bool { return len(s.world.received(first, "reserve_stock/do")) > 0 }, waitFor, tick)
+	var ids []uuid.UUID
+	for i := range 8 {
+		ids = append(ids, n.submit(fmt.Sprint("k", i+1), newOrder()).ID)
+	}
+	// Several waits for an answer go by.
+	require.Never(t, func() bool { return n.order(ids[0]).Explanation.Waiting[0].Attempts > 1 }, 4*time.Second, 100*time.Millisecond)
+	release()
+	for _, id := range append(ids, first) {
+		n.awaitStatus(id, "completed")
+		require.Len(t, s.world.received(id, "reserve_stock/do"), 1)
 	}
 }

@@ -29,7 +29,23 @@ var DefaultTiming = Timing{
 	GiveUp:   6,
 }
 
-// Fulfilment takes an order from acceptance to a parcel that is paid for.
+// Definitions lists every definition that a saga may run on. New orders take the
+// first. A definition that sagas have begun with stays in the list, unchanged,
+// until the last of them has ended: each goes on with the one that it began with.
+func Definitions(t Timing) ([]*saga.Definition, error) {
+	var list []*saga.Definition
+	for _, build := range []func(Timing) (*saga.Definition, error){Fulfilment} {
+		d, err := build(t)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// Fulfilment takes an order from acceptance to a parcel that is paid for. New
+// orders take this one.
 //
 // Money is captured last among the things that can be refused, so that whatever
 // fails before it costs the customer nothing.
