@@ -32,8 +32,8 @@ func newDispatcher(client *kgo.Client, m *metrics, log *slog.Logger) *dispatcher
 	return &dispatcher{client: client, metrics: m, log: log, wake: make(chan struct{}, 1)}
 }
 
-// send writes the commands and waits for their acknowledgement. What could not be written is sent later from memory, and
-// after that by the steps' timers: the caller need not care.
+// send writes the commands and waits for their acknowledgement. What could not be written is sent later from memory,
+// and after that by the steps' timers: the caller need not care.
 func (d *dispatcher) send(ctx context.Context, commands []*kgo.Record) {
 	if len(commands) == 0 {
 		return

@@ -74,7 +74,8 @@ func (e *engine) command(s *subject, a saga.Action, cause string, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	record, err := message.Encode(e.topics.CommandTopic(s.d.Steps()[a.Step].Participant), s.OrderID.String(), message.Event{
+	topic := e.topics.CommandTopic(s.d.Steps()[a.Step].Participant)
+	record, err := message.Encode(topic, s.OrderID.String(), message.Event{
 		Source: Source, Subject: s.OrderID.String(), CorrelationID: s.ID.String(), CausationID: cause, Time: now,
 		Data: body,
 	})

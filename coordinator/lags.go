@@ -19,8 +19,8 @@ const (
 	brokerPatience = 5 * time.Second
 )
 
-// lags knows how many commands each participant has not read yet. A resend of a command that waits in such a queue would
-// only make the queue longer. It also knows whether the broker answers at all, for it asks every second.
+// lags knows how many commands each participant has not read yet. A resend of a command that waits in such a queue
+// would only make the queue longer. It also knows whether the broker answers at all, for it asks every second.
 type lags struct {
 	client       *kgo.Client
 	topics       kafka.Topics

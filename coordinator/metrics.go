@@ -22,8 +22,9 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "recourse", Subsystem: "coordinator", Name: name, Help: help},
-			labels)
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "recourse", Subsystem: "coordinator", Name: name, Help: help,
+		}, labels)
 		reg.MustRegister(c)
 		return c
 	}
@@ -40,14 +41,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}, []string{"participant"})
 	reg.MustRegister(lag)
 	return &metrics{
-		events:           counter("events_total", "Events that came in, by door and by what became of them.", "door", "outcome"),
+		events:           counter("events_total", "Events that came in, by what became of them.", "door", "outcome"),
 		batch:            histogram("batch_size", "Events of one transaction.", prometheus.ExponentialBuckets(1, 2, 10)),
 		seconds:          histogram("batch_seconds", "Time of one transaction.", prometheus.ExponentialBuckets(0.001, 2, 14)),
 		orders:           counter("orders_total", "Submitted orders, by answer.", "answer"),
 		ended:            counter("sagas_ended_total", "Sagas that came to their end, by state.", "state"),
 		sends:            counter("commands_total", "Commands decided on, resends included.").WithLabelValues(),
 		parked:           counter("parked_total", "Records parked as dead letters. Alarm.").WithLabelValues(),
-		dispatchFailures: counter("dispatch_failures_total", "Commands whose sending failed; they are sent again.").WithLabelValues(),
+		dispatchFailures: counter("dispatch_failures_total", "Commands that were not sent, yet.").WithLabelValues(),
 		participantLag:   lag,
 	}
 }

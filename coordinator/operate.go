@@ -106,7 +106,8 @@ func (a *api) ActOnSaga(
 	}
 	switch r.verdict {
 	case saga.TooLate:
-		return nil, httpserver.NewProblem(httpserver.CodeTooLate, "The point of no return is behind; the saga only goes forward.")
+		return nil, httpserver.NewProblem(httpserver.CodeTooLate,
+			"The point of no return is behind; the saga only goes forward.")
 	case saga.AlreadyEnded, saga.NotPossible:
 		return nil, httpserver.NewProblem(httpserver.CodeConflict,
 			fmt.Sprintf("%s does not fit the saga's present state (%s).", body.Type, r.saga.State))

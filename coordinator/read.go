@@ -220,8 +220,8 @@ const (
 	maxChunks = 5
 )
 
-// list returns a page, newest first, and the cursor of the next one; uuid.Nil is the end. A page may be short and have a
-// next one.
+// list returns a page, newest first, and the cursor of the next one; uuid.Nil is the end. A page may be short and have
+// a next one.
 func (r *reader) list(ctx context.Context, f filter, cursor uuid.UUID, limit int) ([]summary, uuid.UUID, error) {
 	if cursor == uuid.Nil {
 		cursor = lastID

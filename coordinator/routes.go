@@ -58,7 +58,8 @@ func invalidOrder(invalid *order.InvalidError) error {
 	for i, f := range invalid.Faults {
 		faults[i] = httpserver.FieldError{Pointer: f.Pointer, Code: f.Code, Detail: f.Detail}
 	}
-	code, detail := httpserver.CodeValidationFailed, fmt.Sprintf("%d faults; each of errors says where and what.", len(faults))
+	code := httpserver.CodeValidationFailed
+	detail := fmt.Sprintf("%d faults; each of errors says where and what.", len(faults))
 	if len(faults) == 1 {
 		detail = invalid.Faults[0].Detail + "."
 		switch invalid.Faults[0].Code {

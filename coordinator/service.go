@@ -93,7 +93,10 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 			pool.Close()
 		}
 	}()
-	if err := errors.Join(pg.CheckMigrated(ctx, pool, migrations.FS("coordinator")), pg.CheckDurable(ctx, pool)); err != nil {
+	if err := pg.CheckMigrated(ctx, pool, migrations.FS("coordinator")); err != nil {
+		return nil, err
+	}
+	if err := pg.CheckDurable(ctx, pool); err != nil {
 		return nil, err
 	}
 	if err := kafka.CheckTopics(ctx, config.Kafka, log, catalogue.topics(topics)...); err != nil {
@@ -187,7 +190,7 @@ func (s *Service) checks(c *catalogue) []httpserver.Check {
 		}},
 		{Name: "replies", Check: func(context.Context) error {
 			if len(s.timers.partitions()) == 0 {
-				return errors.New("no partition is assigned: the group is rebalancing, or there are more coordinators than partitions")
+				return errors.New("no partition is assigned: a rebalance, or more coordinators than partitions")
 			}
 			return nil
 		}},
@@ -206,7 +209,9 @@ func (s *Service) gauges(reg prometheus.Registerer) {
 			Namespace: "recourse", Subsystem: "coordinator", Name: name, Help: help,
 		}, read))
 	}
-	gauge("watched_sagas", "Open sagas whose timers are watched here.", func() float64 { return float64(s.timers.alarms.len()) })
+	gauge("watched_sagas", "Open sagas whose timers are watched here.", func() float64 {
+		return float64(s.timers.alarms.len())
+	})
 	gauge("oldest_due_seconds", "How late the most overdue timer is.", func() float64 {
 		next := s.timers.alarms.next()
 		if next.IsZero() {
@@ -229,8 +234,8 @@ func (s *Service) Close() {
 	s.pool.Close()
 }
 
-// Run works until ctx ends and then drains: readiness turns red, intake ends, the batch in hand is finished, offsets are
-// committed, commands and events are flushed, and last the pool is closed.
+// Run works until ctx ends and then drains: readiness turns red, intake ends, the batch in hand is finished, offsets
+// are committed, commands and events are flushed, and last the pool is closed.
 func (s *Service) Run(ctx context.Context) error {
 	keeper := &housekeeping{pool: s.pool, log: s.log}
 	closing := func(close func()) func(context.Context) error {

@@ -86,7 +86,7 @@ func replayedHeader(replayed bool) *string {
 	return opt("true")
 }
 
-// idempotencyKey reads the header, quoted (as the draft standard wants it) or not, and ties it to the request's content.
+// idempotencyKey reads the header, quoted (as the draft standard has it) or not, and ties it to the request's content.
 // The order of members and white space in the body do not matter.
 func idempotencyKey(scope, header string, body any) (*requestKey, error) {
 	key := header

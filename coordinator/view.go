@@ -194,7 +194,8 @@ func entryView(e *entry) coordinatorapi.HistoryEntry {
 			event.Decisions = []string{}
 		}
 		if op := h.GetOperation(); op != sagav1.Operation_OPERATION_UNSPECIFIED {
-			event.Operation = opt(coordinatorapi.HistoryEventOperation(strings.ToLower(strings.TrimPrefix(op.String(), "OPERATION_"))))
+			name := strings.ToLower(strings.TrimPrefix(op.String(), "OPERATION_"))
+			event.Operation = opt(coordinatorapi.HistoryEventOperation(name))
 		}
 		v.Events = append(v.Events, event)
 	}
