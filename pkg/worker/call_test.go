@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -141,6 +142,35 @@ func TestCall_undo_while_in_doubt_is_asked_about_at_once(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, asked)
 	require.NoError(t, kit.Worker.Await(t.Context()))
+}
+
+// A stop in the middle of a claim used to leave questions leased and unasked.
+func TestCall_claimed_while_stopping(t *testing.T) {
+	t.Parallel()
+	kit, g := newTill(t)
+	do := authorize(tokenLost)
+	require.NotNil(t, kit.Do(t, do).GetInDoubt())
+	_, err := kit.Pool.Exec(t.Context(), `UPDATE step SET next_probe_at = now()`)
+	require.NoError(t, err)
+	lock, err := kit.Pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = lock.Exec(t.Context(), `LOCK TABLE step IN ACCESS EXCLUSIVE MODE`)
+	require.NoError(t, err)
+
+	ctx, stop := context.WithCancel(t.Context())
+	asked := make(chan int, 1)
+	go func() {
+		n, _ := kit.Worker.Resolve(ctx) // the number says it all
+		asked <- n
+	}()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		require.Equal(c, 1, mustCount(t, kit.Pool, `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'step'::regclass`))
+	}, 10*time.Second, 10*time.Millisecond)
+	stop()
+	require.NoError(t, lock.Rollback(t.Context()))
+	require.Equal(t, 1, <-asked)
+	require.NoError(t, kit.Worker.Await(t.Context()))
+	require.Equal(t, 2, g.asks(key(do)))
 }
 
 func TestCall_undo_unknown(t *testing.T) {

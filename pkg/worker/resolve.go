@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// claimTimeout bounds a claim; it is one statement on an index that holds open questions only.
+const claimTimeout = 5 * time.Second
+
 // Resolve takes the open questions that are due, its own and those that a dead process left behind, and asks again.
 // The answers come out of Settle. It returns how many questions it has asked.
 func (w *Worker) Resolve(ctx context.Context) (int, error) {
@@ -15,8 +18,15 @@ func (w *Worker) Resolve(ctx context.Context) (int, error) {
 	if free <= 0 {
 		return 0, nil
 	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	leased, lease := w.now(), w.cfg.lease(w.cfg.MaxCalls)
-	rows, err := claimDue(ctx, w.pool, free, lease)
+	// A claim that is given up half-way may have been committed: nobody would ask until its lease has ended, and that is
+	// long. So a stop lets it finish and the questions be asked, which the drain waits for.
+	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
+	defer cancel()
+	rows, err := claimDue(claiming, w.pool, free, lease)
 	if err != nil {
 		return 0, err
 	}
