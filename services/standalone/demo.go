@@ -24,7 +24,8 @@ var demoEnv = []string{
 
 func demoCommand() *cobra.Command {
 	var flags stackFlags
-	o := demo.Options{Patience: 2 * time.Minute}
+	var server serverFlags
+	var o demo.Options
 	var report string
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -32,17 +33,30 @@ func demoCommand() *cobra.Command {
 		Long: "Start the platform, submit a seeded mix of orders over REST (completed, out of stock, declined, carrier\n" +
 			"refusal, cancelled in flight, deadline, gateway answer lost, worker killed), follow them to their ends and\n" +
 			"compare the books of the coordinator, the participants and the providers. Exit status 1 if anything does\n" +
-			"not add up.",
+			"not add up.\n\n" +
+			"With --server the same demo runs against a running system, such as the one of compose.yaml.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags.ephemeral = flags.dataDir == ""
 			if o.Orders < 1 || o.Orders > 1_000_000 {
 				return fmt.Errorf("--orders %d: want 1 to 1000000", o.Orders)
 			}
+			running, err := server.given(cmd)
+			if err != nil {
+				return err
+			}
 			if err := writable(report); err != nil {
 				return err
 			}
-			r, err := playDemo(cmd.Context(), &flags, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			o.Over = server.over
+			// Names what this run makes: on given servers it meets nobody else's orders.
+			o.Run = time.Now().UTC().Format("20060102150405")
+			var r *demo.Report
+			if running {
+				r, err = playDemoAgainst(cmd.Context(), &server, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			} else {
+				r, err = playDemo(cmd.Context(), &flags, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
 			if err != nil {
 				return err
 			}
@@ -58,7 +72,9 @@ func demoCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.Orders, "orders", 200, "orders to submit")
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the mix")
 	cmd.Flags().StringVar(&report, "report", "", "write the report as JSON to this file")
+	cmd.Flags().DurationVar(&o.Patience, "patience", 2*time.Minute, "how long to wait for the last order's end")
 	flags.add(cmd.Flags())
+	server.add(cmd.Flags())
 	return cmd
 }
 
@@ -70,8 +86,6 @@ func playDemo(ctx context.Context, flags *stackFlags, o demo.Options, stdout, st
 	screen := newScreen(stdout)
 	so.Env, so.OwnProcess = demoEnv, []string{stack.Payment}
 	so.Progress = func(format string, args ...any) { screen.line(fmt.Sprintf(format, args...)) }
-	// A prefix of its own, so that a demo on given servers meets nobody else's orders.
-	o.Run = time.Now().UTC().Format("20060102150405")
 	if flags.databaseURL != "" || len(flags.brokers) > 0 {
 		so.TopicPrefix, so.DatabasePrefix = "demo"+o.Run, "demo"+o.Run
 	}
@@ -131,9 +145,15 @@ func printReport(w io.Writer, r *demo.Report) {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "OUTCOME\tORDERS\t")
 	for _, o := range outcomeNotes {
+		if r.Outcomes[o.outcome] == 0 && o.outcome == demo.WorkerCrash {
+			continue // nobody was killed
+		}
 		fmt.Fprintf(t, "%s\t%d\t%s\n", o.outcome, r.Outcomes[o.outcome], o.note)
 	}
 	t.Flush()
+	if r.Late > 0 {
+		fmt.Fprintf(w, "completed, because the platform was away when they were to be stopped: %d\n", r.Late)
+	}
 	fmt.Fprintln(w)
 	a := r.Audit
 	fmt.Fprintf(w, "effects still held by orders that did not complete: %d\n", r.HeldAfterUndo)

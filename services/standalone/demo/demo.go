@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -18,10 +19,17 @@ type Options struct {
 	System audit.System
 	// Crash kills the payment worker, waits a moment and starts it again. nil leaves it out.
 	Crash func(ctx context.Context) error
+	// CrashAfter is the number of orders after which Crash is called; 0 is half of them.
+	CrashAfter int
 	// Progress is shown about four times a second.
 	Progress func(Progress)
 	// Patience bounds the wait for the last order's end.
 	Patience time.Duration
+	// Over spreads the submissions over this time; 0 submits as fast as the platform takes them.
+	Over time.Duration
+	// Bears is how long the platform may be away, as a shop sees it, before the demo gives up; for a platform whose
+	// parts are killed meanwhile. 0 takes an unanswered request for a failure.
+	Bears time.Duration
 	// Run names this run in references and idempotency keys.
 	Run string
 }
@@ -37,6 +45,8 @@ type Progress struct {
 type Report struct {
 	Orders   int             `json:"orders"`
 	Outcomes map[Outcome]int `json:"outcomes"`
+	// Late orders completed because the platform was away when their cancellation or deadline was due.
+	Late int `json:"late"`
 	// Lost orders were accepted and are not there, or have not ended.
 	Lost             int     `json:"lost"`
 	Doubled          int     `json:"doubled"`
@@ -59,6 +69,8 @@ func (r *Report) OK() bool {
 
 // run is a demo under way.
 type run struct {
+	start time.Time
+
 	o    Options
 	shop *shop
 	plan []planned
@@ -67,17 +79,23 @@ type run struct {
 	mu    sync.Mutex
 	p     Progress
 	ended map[string]coordinatorapi.Order
-	next  int
-	stop  bool
+	// agreed are the orders whose cancellation was promised.
+	agreed map[string]bool
+	next   int
 }
 
 // Run plays the demo and reports. The error is for a platform that cannot be used at all.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	start := time.Now()
 	r := &run{
-		o: o, shop: newShop(o.System.Coordinator, o.System.Inventory), plan: plan(o.Orders, o.Seed, o.Run),
-		ids: make([]string, o.Orders), ended: map[string]coordinatorapi.Order{},
+		start: time.Now(), o: o, shop: newShop(o.System.Coordinator, o.System.Inventory), plan: plan(o.Orders, o.Seed, o.Run),
+		ids: make([]string, o.Orders), ended: map[string]coordinatorapi.Order{}, agreed: map[string]bool{},
 		p: Progress{Orders: o.Orders, ByStatus: map[string]int{}},
+	}
+	r.shop.bears = o.Bears
+	for i := range r.plan {
+		if o.Crash == nil && r.plan[i].outcome == WorkerCrash {
+			r.plan[i].outcome = Completed
+		}
 	}
 	if err := r.shop.stock(ctx, o.Run, r.plan); err != nil {
 		return nil, fmt.Errorf("receiving stock: %w", err)
@@ -85,13 +103,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	showing, quiet := context.WithCancel(ctx)
 	defer quiet()
 	go r.show(showing)
-	if err := r.submit(ctx); err != nil {
-		return nil, err
-	}
-	waiting, cancel := context.WithTimeout(ctx, o.Patience)
-	defer cancel()
-	r.follow(waiting)
-	if err := ctx.Err(); err != nil {
+	if err := r.submitAndFollow(ctx); err != nil {
 		return nil, err
 	}
 	r.note("comparing the books")
@@ -99,10 +111,32 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.report(books, time.Since(start)), nil
+	return r.report(books, time.Since(r.start)), nil
 }
 
-// submit posts the orders from several shops at once. Half-way the payment
+// submitAndFollow returns when every order has ended, or the patience after the last submission is over.
+func (r *run) submitAndFollow(ctx context.Context) error {
+	following, cancel := context.WithCancel(ctx)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		r.follow(following)
+	}()
+	err := r.submit(ctx)
+	if err == nil {
+		select {
+		case <-followed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(r.o.Patience):
+		}
+	}
+	cancel()
+	<-followed
+	return err
+}
+
+// submit posts the orders from several shops at once. On the way the payment
 // worker is killed: the orders that are in flight then must not notice.
 func (r *run) submit(ctx context.Context) error {
 	crashed := make(chan error, 1)
@@ -114,7 +148,7 @@ func (r *run) submit(ctx context.Context) error {
 		wg.Go(func() {
 			for i := r.take(); i >= 0 && errs[k] == nil; i = r.take() {
 				errs[k] = r.place(ctx, i)
-				if r.o.Crash != nil && i >= r.o.Orders/2 {
+				if r.o.Crash != nil && i >= cmp.Or(r.o.CrashAfter, r.o.Orders/2) {
 					once.Do(func() {
 						<-crashed
 						go func() { crashed <- r.crash(ctx) }()
@@ -133,7 +167,7 @@ func (r *run) submit(ctx context.Context) error {
 }
 
 func (r *run) crash(ctx context.Context) error {
-	r.note("the payment worker is killed (kill -9) and started again")
+	r.note("a worker is killed (kill -9) and started again")
 	err := r.o.Crash(ctx)
 	r.note("")
 	return err
@@ -150,14 +184,21 @@ func (r *run) take() int {
 }
 
 func (r *run) place(ctx context.Context, i int) error {
+	if err := wait(ctx, time.Until(r.start.Add(r.o.Over*time.Duration(i)/time.Duration(len(r.plan))))); err != nil {
+		return err
+	}
 	id, err := r.shop.submit(ctx, r.plan[i])
 	if err != nil {
 		return fmt.Errorf("submitting order %d: %w", i+1, err)
 	}
 	if r.plan[i].outcome == Cancelled {
-		if err := r.shop.cancel(ctx, id); err != nil {
+		agreed, err := r.shop.cancel(ctx, id)
+		if err != nil {
 			return fmt.Errorf("cancelling order %s: %w", id, err)
 		}
+		r.mu.Lock()
+		r.agreed[id] = agreed
+		r.mu.Unlock()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,29 +207,48 @@ func (r *run) place(ctx context.Context, i int) error {
 	return nil
 }
 
-// follow asks for the orders that have not ended until they have, or the patience is over.
+// follow asks for the orders that have not ended until all have.
 func (r *run) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		open := 0
-		for _, id := range r.ids {
-			if _, done := r.ended[id]; done {
-				continue
-			}
-			o, err := r.shop.order(ctx, id)
-			if err == nil && ended(o.Status) {
-				r.mu.Lock()
-				r.ended[id] = o
-				r.p.Ended++
-				r.p.ByStatus[string(o.Status)]++
-				r.mu.Unlock()
-				continue
-			}
-			open++
+	for {
+		all := r.submitted() == len(r.plan) // asked first: what is open then is all there will be
+		open := r.open()
+		if all && len(open) == 0 {
+			return
 		}
-		if open == 0 || wait(ctx, 100*time.Millisecond) != nil {
+		for _, id := range open {
+			o, err := r.shop.order(ctx, id)
+			if err != nil || !ended(o.Status) {
+				continue // it is asked for again
+			}
+			r.mu.Lock()
+			r.ended[id] = o
+			r.p.Ended++
+			r.p.ByStatus[string(o.Status)]++
+			r.mu.Unlock()
+		}
+		if wait(ctx, 100*time.Millisecond) != nil {
 			return
 		}
 	}
+}
+
+// open lists the orders that were accepted and are not known to have ended.
+func (r *run) open() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for _, id := range r.ids {
+		if _, done := r.ended[id]; id != "" && !done {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func (r *run) submitted() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.p.Submitted
 }
 
 // ended: the customer has the last word. The saga may still be busy with an optional step, such as the mail.
@@ -230,15 +290,21 @@ func (r *run) report(books *audit.Report, took time.Duration) *Report {
 			out.Lost++
 			continue
 		}
-		if got := outcome(p, o); got == p.outcome {
+		switch got := outcome(p, o); {
+		case got == p.outcome:
 			out.Outcomes[got]++
-		} else {
+		case got == Completed && p.timed() && r.shop.missed.Load() > 0 && !r.agreed[r.ids[i]]:
+			out.Late++
+		default:
 			out.Unexpected = append(out.Unexpected, fmt.Sprintf("order %s was made to come to %s and came to %s: %s",
 				r.ids[i], p.outcome, got, o.Explanation.Summary))
 		}
 	}
 	return out
 }
+
+// timed orders come to their outcome only if something happens in time: who is away then may miss it.
+func (p planned) timed() bool { return p.outcome == Cancelled || p.outcome == Deadline }
 
 // outcome is what the order came to, by its public status and cause alone.
 func outcome(p planned, o coordinatorapi.Order) Outcome {

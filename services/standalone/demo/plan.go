@@ -47,6 +47,9 @@ var mix = []struct {
 	{WorkerCrash, 5, func(int, *coordinatorapi.NewOrder) {}},
 }
 
+// rareOf is this run's own item, so that what an earlier run left over does not help.
+func rareOf(run string) string { return rareSKU + "-" + run }
+
 const (
 	rareSKU   = "SKU-ONE-OF-A-KIND"
 	rareStock = 5
@@ -86,6 +89,11 @@ func plan(n int, seed uint64, run string) []planned {
 		}
 		o := draw(rng, fmt.Sprintf("%s-%d", run, i+1))
 		m.shape(i, &o)
+		for k := range o.Lines {
+			if o.Lines[k].Sku == rareSKU {
+				o.Lines[k].Sku = rareOf(run)
+			}
+		}
 		o.TotalMinor = total64(o)
 		out = append(out, planned{outcome: m.outcome, key: fmt.Sprintf("demo-%s-%d", run, i+1), order: o})
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
@@ -17,12 +19,19 @@ import (
 type shop struct {
 	coordinator, inventory string
 	client                 *http.Client
+	// bears is how long a platform may be away or busy before a request is given up; 0 is for ever busy, never away.
+	bears time.Duration
+	// missed counts the requests that found it away or busy.
+	missed atomic.Int64
 }
 
 func newShop(coordinator, inventory string) *shop {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // the standard library's own
 	transport.MaxIdleConnsPerHost = 64
-	return &shop{coordinator, inventory, &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+	return &shop{
+		coordinator: coordinator, inventory: inventory,
+		client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
+	}
 }
 
 // stock makes sure that the goods of the plan are there. Repeating it does nothing.
@@ -30,12 +39,12 @@ func (s *shop) stock(ctx context.Context, run string, plan []planned) error {
 	need := map[string]int64{}
 	for _, p := range plan {
 		for _, l := range p.order.Lines {
-			if l.Sku != rareSKU {
+			if l.Sku != rareOf(run) {
 				need[l.Sku] += l.Quantity
 			}
 		}
 	}
-	need[rareSKU] = rareStock
+	need[rareOf(run)] = rareStock
 	if err := s.post(ctx, s.inventory+"/v1/locations", "", inventoryapi.NewLocation{Code: location, Country: "DE"}, nil); err != nil {
 		return err
 	}
@@ -46,10 +55,7 @@ func (s *shop) stock(ctx context.Context, run string, plan []planned) error {
 		}
 		lines = append(lines, inventoryapi.ReceiptLine{Sku: sku, Location: location, Quantity: quantity})
 	}
-	if need[rareSKU] > 0 {
-		return s.post(ctx, s.inventory+"/v1/stock/receive", "demo-"+run, inventoryapi.Receipt{Lines: lines}, nil)
-	}
-	return nil
+	return s.post(ctx, s.inventory+"/v1/stock/receive", "demo-"+run, inventoryapi.Receipt{Lines: lines}, nil)
 }
 
 // submit repeats until the order is accepted: with one Idempotency-Key that is safe.
@@ -61,8 +67,15 @@ func (s *shop) submit(ctx context.Context, p planned) (id string, err error) {
 	return receipt.ID.String(), nil
 }
 
-func (s *shop) cancel(ctx context.Context, id string) error {
-	return s.post(ctx, s.coordinator+"/v1/orders/"+id+"/cancel", "", coordinatorapi.CancelRequest{Reason: ptr("changed my mind")}, nil)
+// cancel asks for a cancellation; agreed says that the platform promised it.
+func (s *shop) cancel(ctx context.Context, id string) (agreed bool, err error) {
+	var answer coordinatorapi.CancelAnswer
+	err = s.post(ctx, s.coordinator+"/v1/orders/"+id+"/cancel", "cancel-"+id,
+		coordinatorapi.CancelRequest{Reason: ptr("changed my mind")}, &answer)
+	if refused, ok := errors.AsType[*refusedError](err); ok && refused.status == http.StatusConflict {
+		return false, nil // too late: it is paid for
+	}
+	return answer.Answer == coordinatorapi.CancelAnswerAnswerAgreed, err
 }
 
 func (s *shop) order(ctx context.Context, id string) (coordinatorapi.Order, error) {
@@ -76,23 +89,38 @@ func (s *shop) post(ctx context.Context, where, key string, body, into any) erro
 	if err != nil {
 		return err
 	}
+	begin := time.Now()
 	for {
 		err = s.call(ctx, http.MethodPost, where, key, data, into)
-		if again, ok := err.(*busyError); !ok { //nolint:errorlint // made by call, never wrapped
+		again, ok := err.(*awayError) //nolint:errorlint // made by call, never wrapped
+		if !ok {
 			return err
-		} else if wait(ctx, again.after) != nil {
+		}
+		givenUp := s.bears > 0 && time.Since(begin) > s.bears
+		if givenUp || (again.silent && s.bears == 0) || wait(ctx, again.after) != nil {
 			return err
 		}
 	}
 }
 
-// busyError says that the platform asked to come back.
-type busyError struct {
-	after time.Duration
-	text  string
+// awayError says that the platform asked to come back, or that nothing answered. Every request of the shop may be
+// repeated: those that do something carry an Idempotency-Key or name what they make.
+type awayError struct {
+	after  time.Duration
+	silent bool
+	err    error
 }
 
-func (e *busyError) Error() string { return e.text }
+func (e *awayError) Error() string { return e.err.Error() }
+func (e *awayError) Unwrap() error { return e.err }
+
+// refusedError is an answer that a repetition would not change.
+type refusedError struct {
+	status int
+	text   string
+}
+
+func (e *refusedError) Error() string { return e.text }
 
 func (s *shop) call(ctx context.Context, method, where, key string, body []byte, into any) error {
 	req, err := http.NewRequestWithContext(ctx, method, where, bytes.NewReader(body))
@@ -105,21 +133,25 @@ func (s *shop) call(ctx context.Context, method, where, key string, body []byte,
 	if key != "" {
 		req.Header.Set("Idempotency-Key", `"`+key+`"`)
 	}
+	away := func(after time.Duration, silent bool, err error) error {
+		s.missed.Add(1)
+		return &awayError{max(after, 100*time.Millisecond), silent, fmt.Errorf("%s %s: %w", method, where, err)}
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, where, err)
+		return away(0, true, err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, where, err)
+		return away(0, true, err)
 	}
 	if resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests {
 		after, _ := time.ParseDuration(resp.Header.Get("Retry-After") + "s") // zero if absent
-		return &busyError{max(after, 100*time.Millisecond), fmt.Sprintf("%s %s: %s: %s", method, where, resp.Status, data)}
+		return away(after, false, fmt.Errorf("%s: %s", resp.Status, data))
 	}
 	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %s: %s", method, where, resp.Status, data)
+		return &refusedError{resp.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, where, resp.Status, data)}
 	}
 	if into == nil {
 		return nil
