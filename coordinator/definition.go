@@ -47,16 +47,7 @@ func (c *catalogue) all() []*saga.Definition {
 }
 
 // participants lists who is asked by any definition.
-func (c *catalogue) participants() []string {
-	var names []string
-	for _, d := range c.byHash {
-		for _, step := range d.Steps() {
-			names = append(names, step.Participant)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
+func (c *catalogue) participants() []string { return order.Participants(c.all()) }
 
 // replyTopics maps each participant's reply topic to its name. Only that participant may write to it, so the topic says
 // who speaks.

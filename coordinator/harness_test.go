@@ -27,6 +27,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"recourse.dev/coordinator"
+	"recourse.dev/coordinator/order"
 	"recourse.dev/migrations"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/kafka/kafkatest"
@@ -284,12 +285,13 @@ var silence = &sagav1.Reply{}
 
 func newWorld(t *testing.T, config kafka.Config) *world {
 	t.Helper()
+	definitions, err := order.Definitions(order.DefaultTiming)
+	require.NoError(t, err)
 	w := &world{t: t, config: config}
-	var err error
 	w.producer, err = kafka.NewProducer(config, "world", kafkatest.Log(t), nil)
 	require.NoError(t, err)
 	t.Cleanup(w.producer.Close)
-	for _, p := range []string{"inventory", "payment", "shipping", "notification"} {
+	for _, p := range order.Participants(definitions) {
 		consumer, err := kafka.NewConsumer(config, "world-"+p, kafka.ConsumerOptions{
 			Group: config.Topics().Group(p), Topics: []string{config.Topics().CommandTopic(p)},
 			Handle: func(ctx context.Context, records []*kgo.Record) error { return w.handle(ctx, p, records) },

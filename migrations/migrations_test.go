@@ -2,6 +2,7 @@ package migrations_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"regexp"
@@ -65,8 +66,11 @@ func TestParticipant_tables_are_the_same_everywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, service := range []string{"notification", "payment", "shipping"} {
+	for _, service := range migrations.Services() {
 		have, err := fs.ReadFile(migrations.FS(service), name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the coordinator is no participant
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"slices"
 	"time"
 
 	"recourse.dev/coordinator/saga"
@@ -42,6 +43,18 @@ func Definitions(t Timing) ([]*saga.Definition, error) {
 		list = append(list, d)
 	}
 	return list, nil
+}
+
+// Participants lists everybody who is asked by any of the definitions.
+func Participants(list []*saga.Definition) []string {
+	var names []string
+	for _, d := range list {
+		for _, step := range d.Steps() {
+			names = append(names, step.Participant)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Fulfilment takes an order from acceptance to a parcel that is paid for. New

@@ -44,6 +44,16 @@ func TestDefinitions_NewOrdersTakeTheFirst(t *testing.T) {
 	}
 }
 
+func TestParticipants_AreThoseOfAllVersions(t *testing.T) {
+	t.Parallel()
+	list := mustDefinitions(t)
+	other := saga.MustDefine("order.other", 1, time.Minute, saga.Stage{{
+		Name: "wrap_gift", Participant: "giftwrap", Kind: saga.Compensatable, Do: "do", Undo: "undo", Retry: saga.DefaultRetry,
+	}})
+	require.Equal(t, []string{"giftwrap", "inventory", "notification", "payment", "shipping"},
+		order.Participants(append(list, other)))
+}
+
 // A command without a builder would be found out by the first order that comes to its step.
 func TestCommand_IsBuiltForEveryStep(t *testing.T) {
 	t.Parallel()

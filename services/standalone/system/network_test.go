@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
 
+	"recourse.dev/coordinator/order"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/message"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
@@ -64,16 +65,17 @@ type network struct {
 
 func newNetwork(t testing.TB, config kafka.Config, near, far string, shuffle bool) *network {
 	t.Helper()
+	definitions, err := order.Definitions(order.DefaultTiming)
+	require.NoError(t, err)
 	n := &network{
 		t: t, near: kafka.Topics(near), far: kafka.Topics(far), shuffle: shuffle,
-		participants: []string{"inventory", "payment", "shipping", "notification"},
+		participants: order.Participants(definitions),
 		rules:        map[string]rule{}, waiting: map[string][]*packet{}, held: map[string][]*packet{},
 	}
 	topics := []string{n.near.OrderEventsTopic()}
 	for _, p := range n.participants {
 		topics = append(topics, n.near.CommandTopic(p), n.far.ReplyTopic(p))
 	}
-	var err error
 	n.client, err = kgo.NewClient(
 		kgo.SeedBrokers(config.Brokers...), kgo.ConsumeTopics(topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.MetadataMinAge(50*time.Millisecond),

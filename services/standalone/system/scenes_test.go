@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"recourse.dev/coordinator/order"
 	"recourse.dev/pkg/pgtest"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
 	"recourse.dev/services/standalone/stack"
@@ -20,8 +21,8 @@ var scenes = map[string]scene{
 	"reserve_stock/no_answer":           {rule: silent("reserve_stock")},
 	"reserve_stock/cancelled_in_flight": {rule: heldReply("reserve_stock"), act: cancelInFlight("agreed")},
 	"reserve_stock/deadline_in_flight":  {shape: deadlineSoon, rule: heldReply("reserve_stock"), act: lateAtDeadline},
-	"reserve_stock/undo_refused":        {rule: backFrom("authorize_payment", undoRefusedOnce("reserve_stock")), act: cancelHeld},
-	"reserve_stock/undo_no_answer":      {rule: backFrom("authorize_payment", net(of("reserve_stock", undo, false, drop))), act: cancelHeldUntilTold},
+	"reserve_stock/undo_refused":        {rule: backFrom(after("reserve_stock"), undoRefusedOnce("reserve_stock")), act: cancelHeld},
+	"reserve_stock/undo_no_answer":      {rule: backFrom(after("reserve_stock"), net(of("reserve_stock", undo, false, drop))), act: cancelHeldUntilTold},
 	"reserve_stock/do_after_undo":       {rule: heldDo("reserve_stock"), act: cancelThenLate},
 
 	"authorize_payment/refused":             {shape: token("tok_declined")},
@@ -29,9 +30,9 @@ var scenes = map[string]scene{
 	"authorize_payment/in_doubt_then_done":  {shape: token("tok_answer_lost")},
 	"authorize_payment/cancelled_in_flight": {rule: heldReply("authorize_payment"), act: cancelInFlight("agreed")},
 	"authorize_payment/deadline_in_flight":  {shape: deadlineSoon, rule: heldReply("authorize_payment"), act: lateAtDeadline},
-	"authorize_payment/undo_refused":        {rule: backFrom("create_shipment", undoRefusedOnce("authorize_payment")), act: cancelHeld},
-	"authorize_payment/undo_no_answer":      {rule: backFrom("create_shipment", net(of("authorize_payment", undo, false, drop))), act: cancelHeldUntilTold},
-	"authorize_payment/undo_in_doubt":       {shape: token("tok_void_answer_lost"), rule: heldReply("create_shipment"), act: cancelInFlight("agreed")},
+	"authorize_payment/undo_refused":        {rule: backFrom(after("authorize_payment"), undoRefusedOnce("authorize_payment")), act: cancelHeld},
+	"authorize_payment/undo_no_answer":      {rule: backFrom(after("authorize_payment"), net(of("authorize_payment", undo, false, drop))), act: cancelHeldUntilTold},
+	"authorize_payment/undo_in_doubt":       {shape: token("tok_void_answer_lost"), rule: heldReply(after("authorize_payment")), act: cancelInFlight("agreed")},
 	"authorize_payment/do_after_undo":       {rule: heldDo("authorize_payment"), act: cancelThenLate},
 	// The gateway closes the connection before it does anything, once; asked again, it declines.
 	"authorize_payment/in_doubt_then_refused": {
@@ -82,6 +83,19 @@ var scenes = map[string]scene{
 func deadlineSoon(o *coordinatorapi.NewOrder) { o.DeadlineSeconds = ptr(4) }
 
 func lastOne(o *coordinatorapi.NewOrder) { o.Lines[0].Sku = "SKU-LAST" }
+
+// after names the step that comes next: an order that turns back there undoes the step itself.
+func after(step string) string {
+	d, err := order.Fulfilment(order.DefaultTiming)
+	if err != nil {
+		panic(err) // a part of the program
+	}
+	i, ok := d.Index(step)
+	if !ok || i+1 == len(d.Steps()) {
+		panic("no step comes after " + step)
+	}
+	return d.Steps()[i+1].Name
+}
 
 // backFrom holds the replies of the step at which the order is turned back, beside another rule.
 func backFrom(step string, other func(*atlas) rule) func(*atlas) rule {
