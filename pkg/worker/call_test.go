@@ -11,6 +11,7 @@ import (
 	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/worker"
 	"recourse.dev/pkg/worker/workertest"
+	paymentv1 "recourse.dev/schemas/gen/recourse/payment/v1"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
@@ -245,6 +246,33 @@ func TestCall_that_waited_too_long_is_not_made(t *testing.T) {
 	kit.Resolve(t)
 	require.ElementsMatch(t, []string{"do done 1"}, summaries(kit.Resolve(t)), "one at a time")
 	require.Equal(t, 2, g.blocked())
+}
+
+// New commands that never stop coming used to keep the resolver from asking at all.
+func TestCall_in_doubt_is_asked_about_on_a_busy_day(t *testing.T) {
+	t.Parallel()
+	kit, g := newTill(t, func(c *worker.Config) { c.MaxCalls, c.MaxBatch = 4, 8 })
+	doubtful := []worker.Input{authorize(tokenLost), authorize(tokenLost)}
+	kit.Send(t, doubtful...)
+	_, err := kit.Pool.Exec(t.Context(), `UPDATE step SET next_probe_at = now()`)
+	require.NoError(t, err)
+	g.held = make(chan struct{})
+	var busy []worker.Input
+	for range 12 {
+		busy = append(busy, authorize(tokenPlain))
+	}
+	_, err = kit.Worker.Process(t.Context(), kit.Records(t, busy...))
+	require.NoError(t, err)
+
+	asked, err := kit.Worker.Resolve(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, asked, "a quarter of the calls")
+	asked, err = kit.Worker.Resolve(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, asked, "and no more, while nothing comes back")
+	close(g.held)
+	require.NoError(t, kit.Worker.Await(t.Context()))
+	require.Equal(t, 3, g.asks(key(doubtful[0].(*paymentv1.AuthorizePayment)))+g.asks(key(doubtful[1].(*paymentv1.AuthorizePayment))))
 }
 
 // The row in doubt is all that a dead process leaves, and all that the next one needs.

@@ -13,15 +13,18 @@ const claimTimeout = 5 * time.Second
 // Resolve takes the open questions that are due, its own and those that a dead process left behind, and asks again.
 // The answers come out of Settle. It returns how many questions it has asked.
 func (w *Worker) Resolve(ctx context.Context) (int, error) {
-	// New commands come first: the resolver uses what they leave.
-	free := min(w.cfg.MaxCalls-w.calls.outstanding(), w.cfg.MaxBatch)
+	// New commands come first, but a share is the resolver's even when they use up everything: an order in doubt must
+	// not wait for as long as a busy day lasts.
+	outstanding, share := w.calls.outstanding(), max(1, w.cfg.MaxCalls/4)
+	free := max(w.cfg.MaxCalls-outstanding, min(share, w.cfg.MaxCalls+w.cfg.MaxBatch+share-outstanding))
+	free = min(free, w.cfg.MaxBatch)
 	if free <= 0 {
 		return 0, nil
 	}
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	leased, lease := w.now(), w.cfg.lease(w.cfg.MaxCalls)
+	leased, lease := w.now(), w.cfg.lease(max(w.cfg.MaxCalls, outstanding+free))
 	// A claim that is given up half-way may have been committed: nobody would ask until its lease has ended, and that is
 	// long. So a stop lets it finish and the questions be asked, which the drain waits for.
 	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
