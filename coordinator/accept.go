@@ -220,7 +220,7 @@ func (t *turn) queueNew(batch *pgx.Batch) error {
 		}
 		s.status = saga.StatusOf(s.d, &s.Saga)
 		ids = append(ids, id)
-		definitions = append(definitions, int64(s.Definition)) //nolint:gosec // the same 64 bits
+		definitions = append(definitions, int64(s.Definition))
 		partitions = append(partitions, s.partition)
 		states, statuses = append(states, int16(s.State)), append(statuses, int16(s.status))
 		revisions = append(revisions, s.Revision)

@@ -75,7 +75,7 @@ func (a *alarms) take(now time.Time, n int) []uuid.UUID {
 	defer a.mu.Unlock()
 	var ids []uuid.UUID
 	for len(a.heap) > 0 && len(ids) < n && !a.heap[0].at.After(now) {
-		one := heap.Pop(&a.heap).(*alarm) //nolint:errcheck // the heap holds nothing else
+		one := heap.Pop(&a.heap).(*alarm)
 		delete(a.index, one.saga)
 		ids = append(ids, one.saga)
 	}
@@ -108,7 +108,7 @@ func (h alarmHeap) Swap(i, j int) {
 }
 
 func (h *alarmHeap) Push(x any) {
-	one := x.(*alarm) //nolint:errcheck // nothing else is pushed
+	one := x.(*alarm)
 	one.pos = len(*h)
 	*h = append(*h, one)
 }

@@ -56,8 +56,12 @@ func (c *Config) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"ORDER_DEADLINE", c.OrderDeadline}, {"ANSWER_TIMEOUT", c.AnswerTimeout}, {"OUTSIDE_TIMEOUT", c.OutsideTimeout},
-		{"RESEND_MAX", c.ResendMax}, {"SCAN_INTERVAL", c.ScanInterval}, {"HOLD_BACK", c.HoldBack},
+		{"ORDER_DEADLINE", c.OrderDeadline},
+		{"ANSWER_TIMEOUT", c.AnswerTimeout},
+		{"OUTSIDE_TIMEOUT", c.OutsideTimeout},
+		{"RESEND_MAX", c.ResendMax},
+		{"SCAN_INTERVAL", c.ScanInterval},
+		{"HOLD_BACK", c.HoldBack},
 	} {
 		if d.value < time.Millisecond {
 			fail("%s=%s: want 1ms or more", d.name, d.value)

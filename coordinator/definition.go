@@ -79,5 +79,5 @@ func newPartitioner(partitions int32) partitioner {
 }
 
 func (p partitioner) of(key string) int16 {
-	return int16(p.rule.Partition(&kgo.Record{Key: []byte(key)}, p.count)) //nolint:gosec // at most 1000 partitions
+	return int16(p.rule.Partition(&kgo.Record{Key: []byte(key)}, p.count))
 }

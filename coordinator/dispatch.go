@@ -117,7 +117,7 @@ func (d *dispatcher) take() []*kgo.Record {
 // backoff doubles from 100 ms to 5 s, half of it by chance.
 func backoff(fails int) time.Duration {
 	ceiling := min(5*time.Second, 100*time.Millisecond<<min(fails, 10))
-	return ceiling/2 + rand.N(ceiling/2) //nolint:gosec // not a secret
+	return ceiling/2 + rand.N(ceiling/2)
 }
 
 // pause waits, or returns false when ctx ends first.

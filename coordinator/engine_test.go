@@ -51,10 +51,14 @@ func accept(ctx context.Context, t *testing.T, c *coordinator.Service, name stri
 func TestWritePath_statements_do_not_grow_with_the_batch(t *testing.T) {
 	t.Parallel()
 	c, _ := newService(t)
-	done := &sagav1.Reply{Step: "reserve_stock", Generation: 1, Operation: sagav1.Operation_OPERATION_DO, EffectSeq: 1,
-		Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{Effects: []*sagav1.Effect{{Kind: "stock", Amount: 1}}}}}
-	refused := &sagav1.Reply{Step: "authorize_payment", Generation: 1, Operation: sagav1.Operation_OPERATION_DO, EffectSeq: 1,
-		Outcome: &sagav1.Reply_Refused{Refused: &sagav1.Refused{Code: "card_declined"}}}
+	done := &sagav1.Reply{
+		Step: "reserve_stock", Generation: 1, Operation: sagav1.Operation_OPERATION_DO, EffectSeq: 1,
+		Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{Effects: []*sagav1.Effect{{Kind: "stock", Amount: 1}}}},
+	}
+	refused := &sagav1.Reply{
+		Step: "authorize_payment", Generation: 1, Operation: sagav1.Operation_OPERATION_DO, EffectSeq: 1,
+		Outcome: &sagav1.Reply_Refused{Refused: &sagav1.Refused{Code: "card_declined"}},
+	}
 	for _, n := range []int{1, 10, 200} {
 		var counter pg.Counter
 		ctx := pg.WithCounter(t.Context(), &counter)
@@ -88,8 +92,10 @@ func TestWritePath_updates_are_hot(t *testing.T) {
 	c, s := newService(t)
 	ids := accept(t.Context(), t, c, "hot", 50)
 	for i, step := range []string{"reserve_stock", "authorize_payment", "create_shipment", "capture_payment"} {
-		_, err := c.Reply(t.Context(), ids, &sagav1.Reply{Step: step, Generation: 1, Operation: sagav1.Operation_OPERATION_DO,
-			EffectSeq: uint32(i + 1), Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{}}})
+		_, err := c.Reply(t.Context(), ids, &sagav1.Reply{
+			Step: step, Generation: 1, Operation: sagav1.Operation_OPERATION_DO,
+			EffectSeq: uint32(i + 1), Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{}},
+		})
 		require.NoError(t, err)
 	}
 	c.Close() // a backend that ends reports what it counted
@@ -201,8 +207,10 @@ func TestMigration_lists_the_states(t *testing.T) {
 	require.Equal(t, statuses, check("status"))
 	require.Equal(t, append([]int{int(saga.AttentionNone)}, kinds...), check("attention"))
 	require.Equal(t, kinds, check("kind"))
-	require.Equal(t, []int{0, int(saga.Agreed), int(saga.PendingDecision), int(saga.TooLate), int(saga.AlreadyEnded),
-		int(saga.NotPossible)}, check("answer"))
+	require.Equal(t, []int{
+		0, int(saga.Agreed), int(saga.PendingDecision), int(saga.TooLate), int(saga.AlreadyEnded),
+		int(saga.NotPossible),
+	}, check("answer"))
 	require.Contains(t, string(ddl), deadletter.DDL)
 }
 

@@ -40,11 +40,13 @@ func (s *Service) Accept(ctx context.Context, keys []string, orders []*coordinat
 func (s *Service) Reply(ctx context.Context, ids []uuid.UUID, reply *sagav1.Reply) (commands int, err error) {
 	items := make([]item, len(ids))
 	for i, id := range ids {
-		items[i] = item{saga: id, door: doorReply,
+		items[i] = item{
+			saga: id, door: doorReply,
 			events: func(d *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
 				ev, err := saga.EventOf(d, reply, "participant:test", "test")
 				return []saga.Event{ev}, err
-			}}
+			},
+		}
 	}
 	_, t, err := s.engine.apply(ctx, items)
 	if err != nil {
@@ -57,13 +59,15 @@ func (s *Service) Reply(ctx context.Context, ids []uuid.UUID, reply *sagav1.Repl
 func (s *Service) Panic(ctx context.Context, ids []uuid.UUID, culprit uuid.UUID) ([]error, error) {
 	items := make([]item, len(ids))
 	for i, id := range ids {
-		items[i] = item{saga: id, door: doorAPI,
+		items[i] = item{
+			saga: id, door: doorAPI,
 			events: func(*saga.Definition, *saga.Saga, time.Time) ([]saga.Event, error) {
 				if id == culprit {
 					panic("on purpose")
 				}
 				return []saga.Event{{Kind: saga.OperatorPause, Actor: "operator"}}, nil
-			}}
+			},
+		}
 	}
 	results, _, err := s.engine.apply(ctx, items)
 	errs := make([]error, len(results))

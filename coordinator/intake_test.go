@@ -21,7 +21,7 @@ func TestSubmit_one_key_is_one_order(t *testing.T) {
 		wg  sync.WaitGroup
 		mu  sync.Mutex
 		ids = map[uuid.UUID]int{}
-		new int
+		fresh int
 	)
 	for i := range 100 {
 		wg.Go(func() {
@@ -36,13 +36,13 @@ func TestSubmit_one_key_is_one_order(t *testing.T) {
 			a.into(t, &r)
 			ids[r.ID]++
 			if a.Header.Get("Idempotent-Replayed") == "" {
-				new++
+				fresh++
 			}
 		})
 	}
 	wg.Wait()
 	require.Len(t, ids, 1)
-	require.Equal(t, 1, new)
+	require.Equal(t, 1, fresh)
 	var page coordinatorapi.OrderPage
 	nodes[0].call("GET", "/v1/orders", nil, nil).into(t, &page)
 	require.Len(t, page.Orders, 1)
@@ -115,8 +115,12 @@ func TestSubmit_refuses(t *testing.T) {
 	}{
 		{"total", map[string]any{"total_minor": 2991}, 422, "totals_mismatch", "/total_minor"},
 		{"currency", map[string]any{"currency": "EUX"}, 422, "currency_unknown", "/currency"},
-		{"nothing to pay", map[string]any{"lines": line("SKU-1", 1, 0), "shipping_minor": 0, "total_minor": 0}, 422,
-			"validation_failed", "/total_minor"},
+		{
+			"nothing to pay",
+			map[string]any{"lines": line("SKU-1", 1, 0), "shipping_minor": 0, "total_minor": 0},
+			422,
+			"validation_failed", "/total_minor",
+		},
 		{"no lines", map[string]any{"lines": []any{}}, 422, "validation_failed", "/lines"},
 		{"too many lines", map[string]any{"lines": many}, 422, "validation_failed", "/lines"},
 		{"lower-case sku", map[string]any{"lines": line("sku", 1, 1)}, 422, "validation_failed", "/lines/0/sku"},
@@ -124,8 +128,12 @@ func TestSubmit_refuses(t *testing.T) {
 		{"quantity too large", map[string]any{"lines": line("SKU-1", 1_000_001, 1)}, 422, "validation_failed", "/lines/0/quantity"},
 		{"quantity no number", map[string]any{"lines": line("SKU-1", "1", 1)}, 422, "validation_failed", "/lines/0/quantity"},
 		{"price negative", map[string]any{"lines": line("SKU-1", 1, -1)}, 422, "validation_failed", "/lines/0/unit_price_minor"},
-		{"overflow", map[string]any{"lines": line("SKU-1", 1_000_000, 9_007_199_254_740_991)}, 422, "validation_failed",
-			"/lines/0/unit_price_minor"},
+		{
+			"overflow",
+			map[string]any{"lines": line("SKU-1", 1_000_000, 9_007_199_254_740_991)},
+			422, "validation_failed",
+			"/lines/0/unit_price_minor",
+		},
 		{"country", address(map[string]any{"country": "XX"}), 422, "validation_failed", "/ship_to/country"},
 		{"e-mail", address(map[string]any{"email": "nobody"}), 422, "validation_failed", "/ship_to/email"},
 		{"no e-mail", address(map[string]any{"email": ""}), 422, "validation_failed", "/ship_to/email"},
@@ -170,8 +178,12 @@ func TestRequest_problems(t *testing.T) {
 		{"no JSON", "POST", "/v1/orders", "{", key, 400, "malformed_json"},
 		{"no body", "POST", "/v1/orders", nil, key, 400, "malformed_json"},
 		{"too large", "POST", "/v1/orders", `{"shop":"` + strings.Repeat("x", 65<<10) + `"}`, key, 413, "body_too_large"},
-		{"no JSON type", "POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": "k", "Content-Type": "text/plain"}, 415,
-			"unsupported_media_type"},
+		{
+			"no JSON type", "POST", "/v1/orders", newOrder(),
+			headers{"Idempotency-Key": "k", "Content-Type": "text/plain"},
+			415,
+			"unsupported_media_type",
+		},
 		{"wait", "POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": "k", "Prefer": "wait=soon"}, 422, "validation_failed"},
 		{"no such order", "GET", "/v1/orders/" + id, nil, nil, 404, "order_not_found"},
 		{"no id", "GET", "/v1/orders/1", nil, nil, 422, "validation_failed"},
@@ -179,11 +191,19 @@ func TestRequest_problems(t *testing.T) {
 		{"no such history", "GET", "/v1/sagas/" + id + "/history", nil, nil, 404, "saga_not_found"},
 		{"no such events", "GET", "/v1/orders/" + id + "/events", nil, nil, 404, "order_not_found"},
 		{"cancel nothing", "POST", "/v1/orders/" + id + "/cancel", nil, nil, 404, "order_not_found"},
-		{"act on nothing", "POST", "/v1/sagas/" + id + "/actions", map[string]any{"type": "pause", "reason": "x"}, nil, 404,
-			"saga_not_found"},
+		{
+			"act on nothing", "POST", "/v1/sagas/" + id + "/actions",
+			map[string]any{"type": "pause", "reason": "x"},
+			nil, 404,
+			"saga_not_found",
+		},
 		{"no reason", "POST", "/v1/sagas/" + id + "/actions", map[string]any{"type": "pause"}, nil, 422, "validation_failed"},
-		{"no such verb", "POST", "/v1/sagas/" + id + "/actions", map[string]any{"type": "explode", "reason": "x"}, nil, 422,
-			"validation_failed"},
+		{
+			"no such verb", "POST", "/v1/sagas/" + id + "/actions",
+			map[string]any{"type": "explode", "reason": "x"},
+			nil, 422,
+			"validation_failed",
+		},
 		{"limit", "GET", "/v1/orders?limit=201", nil, nil, 422, "validation_failed"},
 		{"status", "GET", "/v1/orders?status=fine", nil, nil, 422, "validation_failed"},
 		{"cursor", "GET", "/v1/orders?cursor=abc", nil, nil, 400, "cursor_invalid"},

@@ -27,8 +27,10 @@ func TestReplies_are_parked_and_redriven(t *testing.T) {
 	topics := s.config.Kafka.Topics()
 
 	stray := authorize
-	stray.CommandMeta = &sagav1.CommandMeta{SagaId: uuid.NewString(), OrderId: uuid.NewString(), Step: "authorize_payment",
-		Generation: 1, Operation: sagav1.Operation_OPERATION_DO}
+	stray.CommandMeta = &sagav1.CommandMeta{
+		SagaId: uuid.NewString(), OrderId: uuid.NewString(), Step: "authorize_payment",
+		Generation: 1, Operation: sagav1.Operation_OPERATION_DO,
+	}
 	forged := s.world.record(authorize, success(authorize))
 	forged.Topic = topics.ReplyTopic("shipping")
 	event, err := message.Encode(topics.ReplyTopic("payment"), id.String(), message.Event{
@@ -42,8 +44,10 @@ func TestReplies_are_parked_and_redriven(t *testing.T) {
 		}
 	}
 	step := authorize
-	step.CommandMeta = &sagav1.CommandMeta{SagaId: id.String(), OrderId: id.String(), Step: "paint_it",
-		Generation: 1, Operation: sagav1.Operation_OPERATION_DO}
+	step.CommandMeta = &sagav1.CommandMeta{
+		SagaId: id.String(), OrderId: id.String(), Step: "paint_it",
+		Generation: 1, Operation: sagav1.Operation_OPERATION_DO,
+	}
 	require.NoError(t, kafka.Produce(t.Context(), s.world.producer, []*kgo.Record{
 		{Topic: topics.ReplyTopic("payment"), Key: []byte("k"), Value: []byte("not a message")},
 		s.world.record(stray, success(authorize)), forged, event, newer, s.world.record(step, success(authorize)),

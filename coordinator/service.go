@@ -238,8 +238,8 @@ func (s *Service) Close() {
 // are committed, commands and events are flushed, and last the pool is closed.
 func (s *Service) Run(ctx context.Context) error {
 	keeper := &housekeeping{pool: s.pool, log: s.log}
-	closing := func(close func()) func(context.Context) error {
-		return func(context.Context) error { close(); return nil }
+	closing := func(end func()) func(context.Context) error {
+		return func(context.Context) error { end(); return nil }
 	}
 	return service.Run(ctx, s.log, s.config.DrainTimeout,
 		service.Component{Name: "pool", Stop: closing(s.pool.Close)},

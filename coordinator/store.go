@@ -45,7 +45,7 @@ func scanSagaInto(row pgx.CollectableRow, s *stored, more ...any) error {
 	if err := row.Scan(append(columns, more...)...); err != nil {
 		return err
 	}
-	s.Definition = saga.Hash(uint64(definition)) //nolint:gosec // the same 64 bits
+	s.Definition = saga.Hash(uint64(definition))
 	s.CreatedAt = s.CreatedAt.UTC()
 	if endedAt != nil {
 		s.EndedAt = endedAt.UTC()
@@ -176,9 +176,9 @@ func (e *engine) seeDefinitions(ctx context.Context) error {
 		versions []int32
 	)
 	for _, d := range e.catalogue.all() {
-		hashes = append(hashes, int64(d.Hash())) //nolint:gosec // the same 64 bits
+		hashes = append(hashes, int64(d.Hash()))
 		names = append(names, d.Name())
-		versions = append(versions, int32(d.Version())) //nolint:gosec // a small number
+		versions = append(versions, int32(d.Version()))
 	}
 	if _, err := e.pool.Exec(ctx, seeDefinitionsSQL, hashes, names, versions); err != nil {
 		return fmt.Errorf("noting the definitions: %w", err)

@@ -76,7 +76,7 @@ func (r routes) StreamOrderEvents(
 		case <-w.C:
 		case <-beat.C:
 			if err := stream.Ping(); err != nil {
-				return nil //nolint:nilerr // the client is gone
+				return nil // the client is gone
 			}
 		}
 	}

@@ -87,7 +87,7 @@ func (t *timers) partitions() []int16 {
 	defer t.mu.Unlock()
 	var list []int16
 	for p := range t.owned {
-		list = append(list, int16(p)) //nolint:gosec // at most 1000 partitions
+		list = append(list, int16(p))
 	}
 	slices.Sort(list)
 	return list

@@ -124,9 +124,9 @@ func (t *turn) queueAttention(batch *pgx.Batch) {
 		since           []time.Time
 	)
 	_ = t.each(func(s *subject) error {
-		switch {
-		case s.Attention.Kind == s.before.Attention.Kind:
-		case s.Attention.Kind == saga.AttentionNone:
+		switch s.Attention.Kind {
+		case s.before.Attention.Kind:
+		case saga.AttentionNone:
 			cleared = append(cleared, s.ID)
 		default:
 			raised, kinds, since = append(raised, s.ID), append(kinds, int16(s.Attention.Kind)), append(since, s.Attention.Since)

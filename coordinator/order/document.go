@@ -142,8 +142,10 @@ func (c *checker) totals(o *orderv1.Order) {
 		pointer string
 		minor   int64
 	}{
-		{"/shipping_minor", o.GetShippingMinor()}, {"/tax_minor", o.GetTaxMinor()},
-		{"/discount_minor", o.GetDiscountMinor()}, {"/total_minor", o.GetTotalMinor()},
+		{"/shipping_minor", o.GetShippingMinor()},
+		{"/tax_minor", o.GetTaxMinor()},
+		{"/discount_minor", o.GetDiscountMinor()},
+		{"/total_minor", o.GetTotalMinor()},
 	} {
 		if part.minor < 0 {
 			c.fault(part.pointer, "negative_amount", "an amount is 0 or more, not %d", part.minor)

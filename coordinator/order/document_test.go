@@ -49,8 +49,10 @@ func TestValidate_refuses(t *testing.T) {
 		{"total", func(o *orderv1.Order) { o.TotalMinor++ }, "/total_minor", "total_mismatch"},
 		{"currency", func(o *orderv1.Order) { o.Currency = "XXQ" }, "/currency", "unknown_currency"},
 		{"discount negative", func(o *orderv1.Order) { o.DiscountMinor = -1 }, "/discount_minor", "negative_amount"},
-		{"line overflows", func(o *orderv1.Order) { o.Lines[0].UnitPriceMinor = math.MaxInt64 },
-			"/lines/0/unit_price_minor", "amount_overflow"},
+		{
+			"line overflows", func(o *orderv1.Order) { o.Lines[0].UnitPriceMinor = math.MaxInt64 },
+			"/lines/0/unit_price_minor", "amount_overflow",
+		},
 		{"tax overflows", func(o *orderv1.Order) { o.TaxMinor = math.MaxInt64 }, "/tax_minor", "amount_overflow"},
 		{"line id twice", func(o *orderv1.Order) {
 			o.Lines = append(o.Lines, &orderv1.Line{LineId: "1", Sku: "SKU-2", Quantity: 1})
@@ -58,10 +60,12 @@ func TestValidate_refuses(t *testing.T) {
 		{"bidirectional control", func(o *orderv1.Order) { o.Reference = "a\x07" }, "/reference", "invalid_text"},
 		{"card", func(o *orderv1.Order) { o.PaymentToken = "5555555555554444" }, "/payment_token", "card_number"},
 		{"phone", func(o *orderv1.Order) { o.ShipTo.Phone = "030 123" }, "/ship_to/phone", "invalid_phone"},
-		{"bill_to", func(o *orderv1.Order) {
-			o.BillTo = &orderv1.Address{Name: "x", Lines: []string{"y"}, City: "z", Country: "ZZ"}
+		{
+			"bill_to", func(o *orderv1.Order) {
+				o.BillTo = &orderv1.Address{Name: "x", Lines: []string{"y"}, City: "z", Country: "ZZ"}
+			},
+			"/bill_to/country", "unknown_country",
 		},
-			"/bill_to/country", "unknown_country"},
 		{"named e-mail", func(o *orderv1.Order) { o.ShipTo.Email = "Ada <ada@example.com>" }, "/ship_to/email", "invalid_email"},
 		{"locale", func(o *orderv1.Order) { o.Locale = "english!" }, "/locale", "invalid_locale"},
 		{"no address", func(o *orderv1.Order) { o.ShipTo = nil }, "/ship_to", "required"},

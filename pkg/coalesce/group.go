@@ -92,7 +92,7 @@ func (g *Group[In, Out]) Close() {
 // drain runs batches until nobody waits.
 func (g *Group[In, Out]) drain() {
 	defer g.idle.Done()
-	time.Sleep(g.linger)
+	<-time.After(g.linger)
 	for {
 		g.mu.Lock()
 		n := min(len(g.waiting), g.maxBatch)

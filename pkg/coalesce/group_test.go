@@ -23,7 +23,7 @@ func TestGroup_Do(t *testing.T) {
 		var sizes []int
 		g := coalesce.New(func(_ context.Context, batch []int) ([]string, error) {
 			sizes = append(sizes, len(batch))
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // virtual time
 			outs := make([]string, len(batch))
 			for i, in := range batch {
 				outs[i] = fmt.Sprint(in)
@@ -74,7 +74,7 @@ func TestGroup_Do_given_up(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ran := make(chan struct{})
 		g := coalesce.New(func(context.Context, []int) ([]int, error) {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // virtual time
 			close(ran)
 			return []int{1}, nil
 		}, coalesce.Options{})

@@ -38,7 +38,7 @@ type connection struct {
 // makeDataDir makes the directory, or refuses one with other things in it: it is about to be given to another user.
 func makeDataDir(dir string) error {
 	// The parents stay open to others: the user who runs the server has to pass through.
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // see above
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
 	err := os.Mkdir(dir, 0o700)

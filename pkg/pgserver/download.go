@@ -76,7 +76,7 @@ func embeddedBinaries(ctx context.Context, o Options, v embeddedpostgres.Postgre
 func download(
 	ctx context.Context, log *slog.Logger, cache, final string, v embeddedpostgres.PostgresVersion,
 ) error {
-	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // the server's unprivileged user reads it
+	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return fmt.Errorf("making the cache directory: %w", err)
 	}
 	lock, err := waitLockFile(ctx, filepath.Join(cache, "lock"))

@@ -232,7 +232,7 @@ func (c *cluster) openLog() (_ *os.File, size int64, _ error) {
 			return nil, 0, fmt.Errorf("rotating the server's log: %w", err)
 		}
 	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // in our directory
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening the server's log: %w", err)
 	}

@@ -22,7 +22,7 @@ type fileLock struct{ file *os.File }
 var errLocked = errors.New("is in use by another process")
 
 func lockFile(name string) (*fileLock, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in our directory
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening its lock: %w", err)
 	}

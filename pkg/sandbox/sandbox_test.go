@@ -227,7 +227,7 @@ func TestServer_Run_finishes_what_is_in_hand(t *testing.T) {
 	defer reserve.Close()
 	said := make(chan string, 1)
 	go func() {
-		answer, err := http.Post(server.URL()+"/buy", "application/json", nil) //nolint:noctx // the server ends it
+		answer, err := http.Post(server.URL()+"/buy", "application/json", nil)
 		if !assert.NoError(t, err) {
 			return
 		}

@@ -50,7 +50,7 @@ func (s *Server) Listen() error {
 	if s.listener != nil {
 		return nil
 	}
-	listener, err := net.Listen("tcp", s.addr)
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.addr)
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", s.addr, err)
 	}
@@ -90,7 +90,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("draining %s: %w", s.Addr(), err), s.http.Close())
 	}
-	<-served
+	_ = <-served // http.ErrServerClosed: Shutdown or Close was called
 	return err
 }
 

@@ -120,7 +120,7 @@ func TestProcess_unreadable_records_are_parked(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
-		break_ func(*kgo.Record)
+		spoil func(*kgo.Record)
 		reason deadletter.Reason
 		says   string
 	}{
@@ -136,24 +136,36 @@ func TestProcess_unreadable_records_are_parked(t *testing.T) {
 			deadletter.UnknownType, "participant participant handles no recourse.payment.v1.CapturePayment",
 		},
 		{"no meta", func(r *kgo.Record) { r.Value = nil }, deadletter.Undecodable, "meta is missing"},
-		{"no saga", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.SagaId = "7" }),
-			deadletter.Undecodable, `meta.saga_id "7" is no UUID`},
-		{"no order", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.OrderId = "" }),
-			deadletter.Undecodable, `meta.order_id "" is no UUID`},
-		{"no step", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Step = "" }),
-			deadletter.Undecodable, "meta.step has 0 bytes"},
-		{"step with a zero byte", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Step = "a\x00" }),
-			deadletter.Undecodable, "cannot be printed"},
-		{"wrong operation", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Operation = worker.OpUndo }),
-			deadletter.Undecodable, "meta.operation is OPERATION_UNDO"},
-		{"generation too high", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Generation = 1 << 31 }),
-			deadletter.Undecodable, "meta.generation"},
+		{
+			"no saga", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.SagaId = "7" }),
+			deadletter.Undecodable, `meta.saga_id "7" is no UUID`,
+		},
+		{
+			"no order", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.OrderId = "" }),
+			deadletter.Undecodable, `meta.order_id "" is no UUID`,
+		},
+		{
+			"no step", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Step = "" }),
+			deadletter.Undecodable, "meta.step has 0 bytes",
+		},
+		{
+			"step with a zero byte", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Step = "a\x00" }),
+			deadletter.Undecodable, "cannot be printed",
+		},
+		{
+			"wrong operation", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Operation = worker.OpUndo }),
+			deadletter.Undecodable, "meta.operation is OPERATION_UNDO",
+		},
+		{
+			"generation too high", withMeta(func(c *inventoryv1.ReserveStock) { c.Meta.Generation = 1 << 31 }),
+			deadletter.Undecodable, "meta.generation",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			kit := newShelf(t)
 			records := kit.Records(t, reserve(skuPlain, 1), reserve(skuPlain, 1), reserve(skuPlain, 1))
-			tc.break_(records[1])
+			tc.spoil(records[1])
 			require.Len(t, kit.SendRecords(t, records...), 2)
 			require.Len(t, kit.SendRecords(t, records...), 2, "the same poll again, after a crash")
 			letter := mustLetter(t, kit.Pool)

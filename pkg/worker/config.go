@@ -39,7 +39,7 @@ const leaseMargin = 2 * time.Second
 func (c Config) withDefaults() (Config, error) {
 	var errs []error
 	if c.Participant == "" {
-		errs = append(errs, errors.New("Participant is empty; name the service, for example \"payment\""))
+		errs = append(errs, errors.New("config: Participant is empty; name the service, for example \"payment\""))
 	}
 	if c.Build == "" {
 		c.Build = c.Participant

@@ -124,7 +124,7 @@ func TestCarrier_bad_input(t *testing.T) {
 	}{
 		{"no body", "POST /shipments", ``, 400, "bad_request", "shipment"},
 		{"not JSON", "POST /shipments", `reference=1`, 400, "bad_request", ""},
-		{"unknown field", "POST /shipments", `{"referense":1}`, 400, "bad_request", "referense"},
+		{"unknown field", "POST /shipments", `{"referenze":1}`, 400, "bad_request", "referenze"},
 		{"nothing in it", "POST /shipments", `{}`, 422, "invalid_params", "to_address.zip"},
 		{"country", "POST /shipments", strings.Replace(good, "DE", "de", 1), 422, "invalid_params", "to_address.country"},
 		{"weight", "POST /shipments", strings.Replace(good, ":20", ":-1", 1), 422, "invalid_params", "parcel.weight"},

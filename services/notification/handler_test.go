@@ -185,12 +185,24 @@ func TestSendConfirmation_on_the_way(t *testing.T) {
 	}{
 		{"lost once", []fault{dropAfterData}, "in_doubt unknown", "sent unknown,accepted", "", 2},
 		{"lost in the content", []fault{dropInData}, "in_doubt unknown", "sent unknown,accepted", "", 1},
-		{"lost twice", []fault{dropAfterData, dropAfterData}, "in_doubt unknown", "unknown unknown,unknown",
-			"delivery_unknown", 2},
-		{"lost, then refused", []fault{dropAfterData, rcptRefused}, "in_doubt unknown", "unknown unknown,refused",
-			"delivery_unknown", 1},
-		{"lost, not sent, accepted", []fault{dropAfterData, dropAtMail}, "in_doubt unknown",
-			"sent unknown,not_sent,accepted", "", 2},
+		{
+			"lost twice",
+			[]fault{dropAfterData, dropAfterData},
+			"in_doubt unknown", "unknown unknown,unknown",
+			"delivery_unknown", 2,
+		},
+		{
+			"lost, then refused",
+			[]fault{dropAfterData, rcptRefused},
+			"in_doubt unknown", "unknown unknown,refused",
+			"delivery_unknown", 1,
+		},
+		{
+			"lost, not sent, accepted",
+			[]fault{dropAfterData, dropAtMail},
+			"in_doubt unknown",
+			"sent unknown,not_sent,accepted", "", 2,
+		},
 		{"greylisted", []fault{rcptLater, rcptLater}, "queued not_sent", "sent not_sent,not_sent,accepted", "", 1},
 		{"server's disk full", []fault{dataLater}, "queued not_sent", "sent not_sent,accepted", "", 1},
 		{"dropped before the content", []fault{dropAtRcpt}, "queued not_sent", "sent not_sent,accepted", "", 1},
@@ -225,10 +237,14 @@ func TestSendConfirmation_refused(t *testing.T) {
 		{"no mailbox", nil, rcptRefused, "bounced", "bounced refused"},
 		{"spam", nil, dataRefused, "bounced", "bounced refused"},
 		{"no address", func(c *notificationv1.SendConfirmation) { c.Email = "" }, "", "address_invalid", "none"},
-		{"a name with it", func(c *notificationv1.SendConfirmation) { c.Email = "A <a@b.example>" }, "",
-			"address_invalid", "none"},
-		{"a header with it", func(c *notificationv1.SendConfirmation) { c.Email = "a@b.example\r\nBcc: c@d.example" }, "",
-			"address_invalid", "none"},
+		{
+			"a name with it", func(c *notificationv1.SendConfirmation) { c.Email = "A <a@b.example>" }, "",
+			"address_invalid", "none",
+		},
+		{
+			"a header with it", func(c *notificationv1.SendConfirmation) { c.Email = "a@b.example\r\nBcc: c@d.example" }, "",
+			"address_invalid", "none",
+		},
 		{"no currency", func(c *notificationv1.SendConfirmation) { c.Total = nil }, "", "content_invalid", "none"},
 		{"price of the moon", func(c *notificationv1.SendConfirmation) {
 			c.Lines[0].UnitPriceMinor, c.Lines[0].Quantity = 1<<62, 1<<62

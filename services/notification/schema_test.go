@@ -94,12 +94,18 @@ func TestSchema_refuses_what_must_not_be(t *testing.T) {
 		{"sent without a time", `UPDATE notification SET decided_at = NULL`, "decided_has_time"},
 		{"queued with a time", `UPDATE notification SET state = 'queued'`, "decided_has_time"},
 		{"try that ended in nothing", `UPDATE delivery_attempt SET outcome = NULL`, "ended_has_outcome"},
-		{"template of the moon", `UPDATE notification SET template_version = 9`,
-			"notification_template_key_template_locale_template_version_fkey"},
-		{"two active templates", `INSERT INTO template VALUES ('order_confirmation', 'en', 2, 's', 't', 'h', true)`,
-			"one_active_template"},
-		{"claim of no revision", `INSERT INTO order_claim VALUES (gen_random_uuid(), 'accepted', 0, now())`,
-			"order_claim_revision_check"},
+		{
+			"template of the moon", `UPDATE notification SET template_version = 9`,
+			"notification_template_key_template_locale_template_version_fkey",
+		},
+		{
+			"two active templates", `INSERT INTO template VALUES ('order_confirmation', 'en', 2, 's', 't', 'h', true)`,
+			"one_active_template",
+		},
+		{
+			"claim of no revision", `INSERT INTO order_claim VALUES (gen_random_uuid(), 'accepted', 0, now())`,
+			"order_claim_revision_check",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

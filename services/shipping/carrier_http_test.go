@@ -69,10 +69,14 @@ func TestHTTPCarrier_answers(t *testing.T) {
 		body   string
 		want   shipping.Outcome
 	}{
-		{"refused", 422, `{"error":{"code":"weight_limit","message":"too heavy"}}`,
-			shipping.Refused{Class: shipping.Declined, Code: "weight_limit", Detail: "HTTP 422 weight_limit: too heavy"}},
-		{"our mistake", 422, `{"error":{"code":"invalid_params","message":"m","errors":[{"field":"f","message":"w"}]}}`,
-			shipping.Refused{Class: shipping.Invalid, Code: "carrier_refused", Detail: "HTTP 422 invalid_params: m; f: w"}},
+		{
+			"refused", 422, `{"error":{"code":"weight_limit","message":"too heavy"}}`,
+			shipping.Refused{Class: shipping.Declined, Code: "weight_limit", Detail: "HTTP 422 weight_limit: too heavy"},
+		},
+		{
+			"our mistake", 422, `{"error":{"code":"invalid_params","message":"m","errors":[{"field":"f","message":"w"}]}}`,
+			shipping.Refused{Class: shipping.Invalid, Code: "carrier_refused", Detail: "HTTP 422 invalid_params: m; f: w"},
+		},
 		{"refusal of another status", 500, `{"error":{"code":"weight_limit"}}`, shipping.Unknown{}},
 		{"unheard-of code", 422, `{"error":{"code":"moon_phase"}}`, shipping.Unknown{}},
 		{"wrong key", 401, `{"error":{"code":"unauthorized"}}`, shipping.Unknown{}},
@@ -87,8 +91,10 @@ func TestHTTPCarrier_answers(t *testing.T) {
 		{"price of no currency", 200, label + `"selected_rate":{"rate":"1.00","currency":"XXY"}}`, shipping.Unknown{}},
 		{"price of no number", 200, label + `"selected_rate":{"rate":"1,00","currency":"EUR"}}`, shipping.Unknown{}},
 		{"refund of no meaning", 200, `{"id":"shp_1","refund_status":"perhaps"}`, shipping.Unknown{}},
-		{"no rate", 200, `{"id":"shp_1","rates":[]}`,
-			shipping.Succeeded{Booking: shipping.Booking{Ref: "shp_1"}}},
+		{
+			"no rate", 200, `{"id":"shp_1","rates":[]}`,
+			shipping.Succeeded{Booking: shipping.Booking{Ref: "shp_1"}},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

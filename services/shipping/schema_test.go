@@ -114,14 +114,18 @@ func TestSchema_refuses_what_must_not_be(t *testing.T) {
 		{"bought without a price", `UPDATE label SET cost_minor = NULL`, "bought_has_proof"},
 		{"success without proof", `UPDATE carrier_operation SET proof = NULL`, "success_has_proof"},
 		{"failure without a class", `UPDATE carrier_operation SET state = 'failed', proof = NULL`, "failure_has_class"},
-		{"unknown without age", `UPDATE carrier_operation SET state = 'unknown', proof = NULL, decided_at = NULL`,
-			"unknown_has_age"},
+		{
+			"unknown without age", `UPDATE carrier_operation SET state = 'unknown', proof = NULL, decided_at = NULL`,
+			"unknown_has_age",
+		},
 		{"refusal without a code", `UPDATE shipment SET state = 'refused'`, "refusal_has_code"},
 		{"labelled by nobody", `UPDATE shipment SET carrier = NULL`, "labelled_has_carrier"},
 		{"attempt that ended in nothing", `UPDATE carrier_attempt SET outcome = NULL`, "ended_has_outcome"},
 		{"country in small letters", fmt.Sprintf(secondShipment, "gb"), "shipment_country_check"},
-		{"nothing in a line", `INSERT INTO shipment_item VALUES ('00000000-0000-0000-0000-000000000001', '1', 'MUG', 0)`,
-			"shipment_item_quantity_check"},
+		{
+			"nothing in a line", `INSERT INTO shipment_item VALUES ('00000000-0000-0000-0000-000000000001', '1', 'MUG', 0)`,
+			"shipment_item_quantity_check",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

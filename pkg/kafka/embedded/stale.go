@@ -18,7 +18,7 @@ func refuseStale(cluster *kfake.Cluster) {
 		if !ok || produce.Version < produceByID || len(produce.Topics) < 2 {
 			return nil, nil, false
 		}
-		response := produce.ResponseKind().(*kmsg.ProduceResponse) //nolint:errcheck,forcetypeassert // by kmsg's contract
+		response := produce.ResponseKind().(*kmsg.ProduceResponse)
 		stale := false
 		for i := range produce.Topics {
 			// What is asked for beside it is not written either; the client looks for the leader again and repeats it.
