@@ -77,6 +77,17 @@ func (s *Service) Panic(ctx context.Context, ids []uuid.UUID, culprit uuid.UUID)
 	return errs, err
 }
 
+// Hear tells of every saga that a transaction of the write path has changed.
+func (s *Service) Hear(changed func(id uuid.UUID)) {
+	s.engine.committed = append(s.engine.committed, func(t *turn) {
+		for id, one := range t.sagas {
+			if one != nil && one.changed {
+				changed(id)
+			}
+		}
+	})
+}
+
 // RaiseMark moves the mark of ended sagas.
 func (s *Service) RaiseMark(ctx context.Context, until time.Time) error {
 	return (&housekeeping{pool: s.pool, log: s.log}).raiseMark(ctx, until)
