@@ -120,7 +120,7 @@ func TestProcess_unreadable_records_are_parked(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
-		spoil func(*kgo.Record)
+		spoil  func(*kgo.Record)
 		reason deadletter.Reason
 		says   string
 	}{
@@ -241,6 +241,43 @@ func TestProcess_two_owners_make_one_effect(t *testing.T) {
 			require.InDelta(t, 1, mustSum(t, registry, "recourse_worker_lost_races_total"), 0, "one of them was slower")
 		})
 	}
+}
+
+// The domain's own keys would catch the second one too. Not every domain has some.
+func TestProcess_duplicate_in_one_poll_reaches_the_domain_once(t *testing.T) {
+	t.Parallel()
+	kit := workertest.New(t, mustDB(t, `CREATE TABLE tally (key text)`), func(w *worker.Worker) {
+		worker.Handle(w, worker.Handler[*inventoryv1.ReserveStock, worker.NoUndo]{
+			Do: func(
+				ctx context.Context, tx pgx.Tx, batch []*worker.Command[*inventoryv1.ReserveStock],
+			) (outcomes []worker.Outcome, err error) {
+				for _, c := range batch {
+					if _, err := tx.Exec(ctx, `INSERT INTO tally (key) VALUES ($1)`, c.Key); err != nil {
+						return nil, err
+					}
+					outcomes = append(outcomes, worker.Done(nil, nil))
+				}
+				return outcomes, nil
+			},
+		})
+	})
+	do := reserve(skuPlain, 1)
+	replies := kit.Send(t, do, workertest.Again(t, do), workertest.Again(t, do))
+	require.Len(t, replies, 3)
+	for _, reply := range replies {
+		require.NotNil(t, reply.GetDone())
+	}
+	require.Equal(t, 1, mustCount(t, kit.Pool, `SELECT count(*) FROM tally`))
+}
+
+// A connection that is lost under the handler is no fault of the command that it was working on.
+func TestProcess_connection_lost_in_the_domain_parks_nothing(t *testing.T) {
+	t.Parallel()
+	kit := newShelf(t)
+	records := kit.Records(t, reserve(skuCut, 1))
+	_, err := kit.Worker.Process(t.Context(), records)
+	require.ErrorContains(t, err, "57P01")
+	require.Zero(t, mustCount(t, kit.Pool, `SELECT count(*) FROM dead_letter`))
 }
 
 // A database that is not there is nobody's fault.

@@ -40,6 +40,7 @@ const (
 	skuShort   = "SHORT"   // makes the handler forget outcomes
 	skuUnkind  = "UNKIND"  // an outcome that a do cannot have
 	skuSwallow = "SWALLOW" // an error of the database that the handler ignores
+	skuCut     = "CUT"     // loses the connection
 	skuStuck   = "STUCK"   // its undo is refused
 )
 
@@ -75,6 +76,9 @@ func reserveOnShelf(
 			continue
 		case skuSwallow:
 			_, _ = tx.Exec(ctx, "SELECT 1/0")
+		case skuCut:
+			_, err := tx.Exec(ctx, "SELECT pg_terminate_backend(pg_backend_pid())")
+			return nil, err
 		}
 		keys, skus, quantities = append(keys, c.Key), append(skus, line.GetSku()), append(quantities, line.GetQuantity())
 		outcomes = append(outcomes, worker.Done(
