@@ -257,6 +257,14 @@ func newOrder(changes ...map[string]any) map[string]any {
 	return o
 }
 
+// steps is how many steps an order takes, for tests that are not about which ones.
+func steps(t *testing.T) int {
+	t.Helper()
+	d, err := order.Fulfilment(order.DefaultTiming)
+	require.NoError(t, err)
+	return len(d.Steps())
+}
+
 // world is the participants: it answers every command at once with success unless a test says otherwise.
 type world struct {
 	t        *testing.T

@@ -99,7 +99,7 @@ func TestReplies_repeated_and_late(t *testing.T) {
 	}
 	for _, id := range ids {
 		n.awaitStatus(id, "completed")
-		require.Eventually(t, func() bool { return len(s.world.commands(id)) == 6 }, waitFor, tick)
+		require.Eventually(t, func() bool { return len(s.world.commands(id)) == steps(t) }, waitFor, tick)
 	}
 	// Everything once more, in the wrong order, and a refusal that contradicts nothing because it is older.
 	before := n.order(ids[0])
@@ -112,7 +112,7 @@ func TestReplies_repeated_and_late(t *testing.T) {
 	probe := n.submit("probe", newOrder()).ID
 	n.awaitStatus(probe, "completed")
 	for _, id := range ids {
-		require.Len(t, s.world.commands(id), 6)
+		require.Len(t, s.world.commands(id), steps(t))
 	}
 	after := n.order(ids[0])
 	require.GreaterOrEqual(t, after.Revision, before.Revision)

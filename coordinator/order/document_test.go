@@ -97,29 +97,29 @@ func TestValidate_tokens_of_digits_may_be_tokens(t *testing.T) {
 // Every command of every shipped definition is built, names its step and is a message that participants know.
 func TestCommand_every_step(t *testing.T) {
 	t.Parallel()
-	d, err := order.Fulfilment(order.DefaultTiming)
-	require.NoError(t, err)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	o := validOrder()
 	require.NoError(t, order.Validate(o))
-	s := saga.Decide(d, saga.New(d, uuid.New(), uuid.New()), saga.Event{Kind: saga.Accepted}, now).Saga
-	for i, step := range d.Steps() {
-		for op, name := range map[saga.Op]string{saga.OpDo: step.Do, saga.OpUndo: step.Undo} {
-			if name == "" {
-				continue
+	for _, d := range mustDefinitions(t) {
+		s := saga.Decide(d, saga.New(d, uuid.New(), uuid.New()), saga.Event{Kind: saga.Accepted}, now).Saga
+		for i, step := range d.Steps() {
+			for op, name := range map[saga.Op]string{saga.OpDo: step.Do, saga.OpUndo: step.Undo} {
+				if name == "" {
+					continue
+				}
+				m, err := order.Command(d, &s, o, saga.Action{Kind: saga.Send, Step: i, Op: op, Generation: 3, Attempt: 2}, now)
+				require.NoError(t, err)
+				require.Equal(t, protoreflect.FullName(name), m.ProtoReflect().Descriptor().FullName())
+				_, err = protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(name))
+				require.NoError(t, err)
+				meta := m.(interface{ GetMeta() *sagav1.CommandMeta }).GetMeta()
+				require.Equal(t, step.Name, meta.GetStep())
+				require.Equal(t, s.ID.String(), meta.GetSagaId())
+				require.Equal(t, s.OrderID.String(), meta.GetOrderId())
+				require.Equal(t, uint32(3), meta.GetGeneration())
+				require.Equal(t, uint32(2), meta.GetAttempt())
+				require.Equal(t, sagav1.Operation(op), meta.GetOperation())
 			}
-			m, err := order.Command(d, &s, o, saga.Action{Kind: saga.Send, Step: i, Op: op, Generation: 3, Attempt: 2}, now)
-			require.NoError(t, err)
-			require.Equal(t, protoreflect.FullName(name), m.ProtoReflect().Descriptor().FullName())
-			_, err = protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(name))
-			require.NoError(t, err)
-			meta := m.(interface{ GetMeta() *sagav1.CommandMeta }).GetMeta()
-			require.Equal(t, step.Name, meta.GetStep())
-			require.Equal(t, s.ID.String(), meta.GetSagaId())
-			require.Equal(t, s.OrderID.String(), meta.GetOrderId())
-			require.Equal(t, uint32(3), meta.GetGeneration())
-			require.Equal(t, uint32(2), meta.GetAttempt())
-			require.Equal(t, sagav1.Operation(op), meta.GetOperation())
 		}
 	}
 }
