@@ -150,7 +150,7 @@ func printReport(w io.Writer, r *demo.Report) {
 		}
 		fmt.Fprintf(t, "%s\t%d\t%s\n", o.outcome, r.Outcomes[o.outcome], o.note)
 	}
-	t.Flush()
+	_ = t.Flush() // to a screen
 	if r.Late > 0 {
 		fmt.Fprintf(w, "completed, because the platform was away when they were to be stopped: %d\n", r.Late)
 	}

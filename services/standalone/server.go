@@ -45,11 +45,16 @@ type serverFlags struct {
 	crash string
 }
 
-func (f *serverFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.urls[0], "server", "", "coordinator's URL of a running system to use, such as http://127.0.0.1:8080")
+// addURLs adds the flags that say where the parts are.
+func (f *serverFlags) addURLs(flags *pflag.FlagSet, standard string) {
+	flags.StringVar(&f.urls[0], "server", standard, "coordinator's URL of a running system to use, such as http://127.0.0.1:8080")
 	for i, p := range parts[1:] {
 		flags.StringVar(&f.urls[i+1], p.flag, "", fmt.Sprintf("with --server: URL of its %s (default: port +%d)", p.name, p.offset))
 	}
+}
+
+func (f *serverFlags) add(flags *pflag.FlagSet) {
+	f.addURLs(flags, "")
 	flags.DurationVar(&f.over, "over", 0, "spread the orders over this time")
 	flags.StringVar(&f.crash, "crash", "", "with --server: shell command that kills processes and starts them again, run with orders in flight")
 }
@@ -136,8 +141,10 @@ func (p part) ask(ctx context.Context, base string) error {
 		}
 		return fmt.Errorf("no %s answers at %s: %w (--%s URL says where it is)", p.name, base, err, p.flag)
 	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // so that the connection can be used again
+	_, err = io.Copy(io.Discard, resp.Body) // so that the connection can be used again
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return fmt.Errorf("reading the answer of %s%s: %w", base, p.probe, err)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("what answers at %s is no %s that is ready: GET %s: %s (--%s URL says where it is)",
 			base, p.name, p.probe, resp.Status, p.flag)

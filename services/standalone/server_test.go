@@ -18,7 +18,7 @@ func TestDemoServer_WrongFlagsAreOneLine(t *testing.T) {
 	// A server that is there and is nothing of ours.
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // only its address is wanted
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	nobody := "http://" + listener.Addr().String()
 	require.NoError(t, listener.Close())

@@ -150,7 +150,7 @@ func (r *run) submit(ctx context.Context) error {
 				errs[k] = r.place(ctx, i)
 				if r.o.Crash != nil && i >= cmp.Or(r.o.CrashAfter, r.o.Orders/2) {
 					once.Do(func() {
-						<-crashed
+						_ = <-crashed // nil: nobody was killed yet
 						go func() { crashed <- r.crash(ctx) }()
 					})
 				}

@@ -26,7 +26,7 @@ type shop struct {
 }
 
 func newShop(coordinator, inventory string) *shop {
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // the standard library's own
+	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
 	return &shop{
 		coordinator: coordinator, inventory: inventory,
@@ -141,9 +141,8 @@ func (s *shop) call(ctx context.Context, method, where, key string, body []byte,
 	if err != nil {
 		return away(0, true, err)
 	}
-	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return away(0, true, err)
 	}
 	if resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests {
