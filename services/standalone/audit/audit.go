@@ -55,7 +55,10 @@ func Conservation(ctx context.Context, s System) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Orders: len(b.orders), ByStatus: map[string]int{}, Captured: map[string]int64{}}
+	r := &Report{
+		Orders: len(b.orders), ByStatus: map[string]int{}, Captured: map[string]int64{},
+		Doubled: []Finding{}, HeldAfterUndo: []Finding{}, Missing: []Finding{}, Stock: []Finding{}, Money: []Finding{},
+	}
 	world := b.world()
 	for i := range b.orders {
 		o := &b.orders[i]
