@@ -123,9 +123,12 @@ func TestOutage_UnreadableRecords(t *testing.T) {
 			value := []byte("\xff\x00no protobuf " + row.name)
 			bad := &kgo.Record{Topic: row.topic, Key: []byte("nobody"), Value: value, Headers: []kgo.RecordHeader{
 				{Key: "content-type", Value: []byte("application/protobuf")},
-				{Key: "ce_specversion", Value: []byte("1.0")}, {Key: "ce_id", Value: []byte("1")},
-				{Key: "ce_time", Value: []byte("2026-01-02T03:04:05Z")}, {Key: "ce_subject", Value: []byte("nobody")},
-				{Key: "ce_source", Value: []byte("test")}, {Key: "ce_type", Value: []byte(row.kind)},
+				{Key: "ce_specversion", Value: []byte("1.0")},
+				{Key: "ce_id", Value: []byte("1")},
+				{Key: "ce_time", Value: []byte("2026-01-02T03:04:05Z")},
+				{Key: "ce_subject", Value: []byte("nobody")},
+				{Key: "ce_source", Value: []byte("test")},
+				{Key: "ce_type", Value: []byte(row.kind)},
 				{Key: "x-evidence", Value: []byte("kept")},
 			}}
 			require.NoError(t, client.ProduceSync(t.Context(), bad).FirstErr())

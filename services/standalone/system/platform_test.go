@@ -27,6 +27,8 @@ type platform struct {
 	t      testing.TB
 	system audit.System
 	client *http.Client
+	// patience bounds every wait for an order.
+	patience time.Duration
 }
 
 // fast shortens every wait: a test takes seconds for what takes minutes in production.
@@ -81,7 +83,7 @@ func boot(t testing.TB, o stack.Options) *platform {
 		}
 		http.DefaultClient.CloseIdleConnections()
 	})
-	p := &platform{Stack: s, t: t, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}}}
+	p := &platform{Stack: s, t: t, patience: time.Minute, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}}}
 	t.Cleanup(p.client.CloseIdleConnections)
 	p.system = audit.System{
 		Coordinator: s.URL(stack.Coordinator), Inventory: s.URL(stack.Inventory), Payment: s.URL(stack.Payment),
@@ -147,14 +149,13 @@ func (p *platform) cancel(id string) string {
 func (p *platform) until(id, what string, ok func(o coordinatorapi.Order) bool) coordinatorapi.Order {
 	p.t.Helper()
 	var o coordinatorapi.Order
-	deadline := time.Now().Add(60 * time.Second)
-	for time.Now().Before(deadline) {
+	for deadline := time.Now().Add(p.patience); time.Now().Before(deadline); {
 		if o = p.order(id); ok(o) {
 			return o
 		}
 		<-time.After(40 * time.Millisecond)
 	}
-	require.FailNow(p.t, "waited a minute", "order %s: %s; it is %s: %s %+v", id, what, o.Status, o.Explanation.Summary, o.Attention)
+	require.FailNow(p.t, "waited for "+p.patience.String(), "order %s: %s; it is %s: %s %+v", id, what, o.Status, o.Explanation.Summary, o.Attention)
 	return o
 }
 
