@@ -51,8 +51,10 @@ func waitLockFile(ctx context.Context, name string) (*fileLock, error) {
 	}
 }
 
-// Close releases the lock; a second call does nothing.
+// Close releases the lock; a second call does nothing. It unlocks first: a process that is just being forked elsewhere
+// in this program has a copy of the descriptor until it executes, and a mere close would leave the lock with that copy.
 func (l *fileLock) Close() error {
+	_ = syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN) // fails only after Close
 	if err := l.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}
