@@ -31,8 +31,8 @@ var DefaultTiming = Timing{
 }
 
 // Definitions lists every definition that a saga may run on. New orders take the
-// first. A definition that sagas have begun with stays in the list, unchanged,
-// until the last of them has ended: each goes on with the one that it began with.
+// first. One that orders have begun with stays in the list, unchanged: open ones
+// go on with it, and ended ones are explained by it.
 func Definitions(t Timing) ([]*saga.Definition, error) {
 	var list []*saga.Definition
 	for _, build := range []func(Timing) (*saga.Definition, error){Fulfilment} {
