@@ -83,6 +83,9 @@ func acted(d *saga.Definition, after *saga.Saga, ev *saga.Event, a *saga.Action)
 		if a.Op == saga.OpUndo && after.State != saga.Compensating {
 			return fmt.Errorf("%s was to be undone while the saga is %s", name(d, a.Step), after.State)
 		}
+		if a.Op == saga.OpUndo && d.Steps()[a.Step].Undo == "" {
+			return fmt.Errorf("%s was to be undone, and there is no way to undo it", name(d, a.Step))
+		}
 	case saga.Answer:
 		if ev.Kind != saga.CancelRequested && ev.Kind != saga.OperatorUndo {
 			return nil
