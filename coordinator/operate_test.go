@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -220,9 +221,10 @@ func TestReadings(t *testing.T) {
 
 	var definitions coordinatorapi.DefinitionList
 	n.call("GET", "/v1/definitions", nil, nil).into(t, &definitions)
-	require.Len(t, definitions.Definitions, 1)
-	require.Equal(t, v.Definition.Hash, definitions.Definitions[0].Hash)
-	require.Contains(t, definitions.Definitions[0].Mermaid, "flowchart")
+	current := slices.IndexFunc(definitions.Definitions, func(d coordinatorapi.Definition) bool { return d.Current })
+	require.NotEqual(t, -1, current)
+	require.Equal(t, v.Definition.Hash, definitions.Definitions[current].Hash)
+	require.Contains(t, definitions.Definitions[current].Mermaid, "flowchart")
 	require.Contains(t, string(n.call("GET", "/metrics", nil, nil).Body), "recourse_coordinator_orders_total")
 }
 
