@@ -26,6 +26,7 @@ const (
 	status503  fault = "status_503"  // answer 503, nothing is done
 	late       fault = "late"        // do it only when the test releases it
 	reject     fault = "reject"      // refuse it
+	lag        fault = "lag"         // list nothing, as if nothing had been booked yet
 )
 
 // fakeCarrier is a carrier for tests, with the API and the faults that the carrier simulator documents.
@@ -35,6 +36,8 @@ type fakeCarrier struct {
 	release chan struct{}
 	// lateRan receives one value for each late request that has been carried out.
 	lateRan chan struct{}
+	// over is closed when the test is, so that one that failed does not wait for late requests.
+	over chan struct{}
 
 	mu        sync.Mutex
 	shipments []*fakeShipment
@@ -52,7 +55,7 @@ type fakeShipment struct {
 func newFakeCarrier(t *testing.T) *fakeCarrier {
 	t.Helper()
 	f := &fakeCarrier{
-		release: make(chan struct{}), lateRan: make(chan struct{}, 10),
+		release: make(chan struct{}), lateRan: make(chan struct{}, 10), over: make(chan struct{}),
 		faults: make(map[string][]fault), requests: make(map[string]int),
 	}
 	mux := http.NewServeMux()
@@ -62,7 +65,10 @@ func newFakeCarrier(t *testing.T) *fakeCarrier {
 	mux.HandleFunc("POST /v1/shipments/{id}/buy", f.route("buy", f.buy))
 	mux.HandleFunc("POST /v1/shipments/{id}/refund", f.route("refund", f.refund))
 	f.server = httptest.NewServer(mux)
-	t.Cleanup(f.server.Close)
+	t.Cleanup(func() {
+		close(f.over)
+		f.server.Close()
+	})
 	return f
 }
 
@@ -146,9 +152,16 @@ func (f *fakeCarrier) route(name string, do func(r *http.Request, decline bool) 
 		case fault == status503:
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
+		case fault == lag:
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"shipments": [], "has_more": false}`))
+			return
 		case fault == late:
 			defer func() { f.lateRan <- struct{}{} }()
-			<-f.release
+			select {
+			case <-f.release:
+			case <-f.over:
+			}
 		}
 		f.mu.Lock()
 		answer := do(r, fault == reject)

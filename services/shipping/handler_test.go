@@ -243,6 +243,26 @@ func TestCreateShipment_list_lags(t *testing.T) {
 	require.Equal(t, 1, bought)
 }
 
+// The look-up shows an older booking only after a label was asked for another one. Both purchases would be carried out,
+// so the second question must be about the booking of the first.
+func TestCreateShipment_list_shows_another_booking(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 200*time.Millisecond, time.Nanosecond)
+	b.fake.fail("create", dropAfter)
+	do := create()
+	require.NotNil(t, b.Do(t, do).GetInDoubt(), "the answer to the first booking is lost")
+	b.fake.fail("list", lag)
+	b.fake.fail("buy", late)
+	require.NotNil(t, b.Resolve(t)[0].GetInDoubt(), "a second one is made and stored, its purchase hangs")
+	require.Equal(t, 2, b.fake.bookings())
+	reply := b.resolved(t)
+	require.Equal(t, "shp_2", reply.GetDone().GetHandles()["carrier_ref"], "bought is the one that was stored")
+	close(b.fake.release)
+	<-b.fake.lateRan
+	bought, _ := b.fake.labels()
+	require.Equal(t, 1, bought)
+}
+
 func TestCreateShipment_outage(t *testing.T) {
 	t.Parallel()
 	b := prompt(t)
