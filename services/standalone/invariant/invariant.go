@@ -122,6 +122,11 @@ func Always(d *saga.Definition, s *saga.Saga, w World) error {
 			return fmt.Errorf("the customer was told completed: %w", err)
 		}
 	}
+	if saga.StatusOf(d, s) == saga.StatusCancelled {
+		if err := gone(d, s, w); err != nil {
+			return fmt.Errorf("the customer was told cancelled: %w", err)
+		}
+	}
 	switch s.State {
 	case saga.Completed:
 		return fulfilled(d, w)
