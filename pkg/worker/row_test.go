@@ -73,8 +73,12 @@ func TestNext_every_outcome_leads_to_one_state(t *testing.T) {
 	for _, phase := range phases {
 		for _, kind := range kinds {
 			require.LessOrEqual(t, worker.Steps(phase, kind), 1, "%s %s", phase, kind)
-			_, err := worker.Row{}.Next(phase, kind)
+			next, err := worker.Row{}.Next(phase, kind)
 			require.Equal(t, worker.Steps(phase, kind) == 0, err != nil, "%s %s", phase, kind)
+			if err == nil {
+				fact := kind == worker.KindDone || kind == worker.KindRefused || kind == worker.KindUndone
+				require.Equal(t, fact, next.EffectSeq == 1, "%s %s has a number of its own", phase, kind)
+			}
 		}
 		_, err := worker.Row{}.Next(phase, "")
 		require.ErrorContains(t, err, "not allowed")
