@@ -352,6 +352,22 @@ func TestSendConfirmation_dies(t *testing.T) {
 	require.Equal(t, 2, b.server.distinct())
 }
 
+// The process after it died around its try as well: two mails may have arrived, and nobody can tell.
+func TestSendConfirmation_dies_twice(t *testing.T) {
+	t.Parallel()
+	b := patient(t)
+	do := confirm()
+	require.True(t, b.Crash(t, crash.WorkerAfterCall, do))
+	_, err := b.pool.Exec(t.Context(), `
+		INSERT INTO delivery_attempt (notification_id, attempt_no, sent_at)
+		SELECT notification_id, attempt_no + 1, now()
+		FROM delivery_attempt`)
+	require.NoError(t, err)
+	require.Equal(t, "delivery_unknown", b.resolved(t).GetRefused().GetCode())
+	require.Equal(t, "unknown open,open", b.state(t, do))
+	require.Len(t, b.server.got(), 1, "no third mail")
+}
+
 func TestSendConfirmation_one_of_an_order(t *testing.T) {
 	t.Parallel()
 	b := patient(t)
