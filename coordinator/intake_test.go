@@ -18,9 +18,9 @@ func TestSubmit_one_key_is_one_order(t *testing.T) {
 	s := newSystem(t)
 	nodes := []*node{s.start(t), s.start(t)}
 	var (
-		wg  sync.WaitGroup
-		mu  sync.Mutex
-		ids = map[uuid.UUID]int{}
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		ids   = map[uuid.UUID]int{}
 		fresh int
 	)
 	for i := range 100 {

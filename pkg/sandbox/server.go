@@ -73,7 +73,7 @@ func (s *Server) URL() string {
 
 // Run serves until ctx ends, then finishes the requests in hand. It returns nil when it was asked to stop.
 func (s *Server) Run(ctx context.Context) error {
-	if err := s.Listen(); err != nil {
+	if err := s.Listen(); err != nil { //nolint:contextcheck // binding an address takes no time
 		return err
 	}
 	s.log.InfoContext(ctx, "listening", "url", s.URL())
@@ -90,7 +90,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("draining %s: %w", s.Addr(), err), s.http.Close())
 	}
-	_ = <-served // http.ErrServerClosed: Shutdown or Close was called
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, end)
+	}
 	return err
 }
 

@@ -68,7 +68,7 @@ func (r *rest) roundTrip(t *testing.T, request *http.Request) (int, string) {
 	recorder := httptest.NewRecorder()
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
-	defer response.Body.Close() //nolint:errcheck // it was read to its end
+	defer response.Body.Close()
 	_, err = recorder.Body.ReadFrom(response.Body)
 	require.NoError(t, err)
 	return response.StatusCode, recorder.Body.String()

@@ -3,6 +3,7 @@ package mailsink
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -108,7 +109,7 @@ func (m *Mail) readParts(parts *multipart.Reader, depth int) error {
 	for {
 		// NextRawPart, because NextPart would decode quoted-printable a second time.
 		next, err := parts.NextRawPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -67,7 +67,7 @@ func (s *Server) Listen() error {
 	if err := s.Server.Listen(); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.config.SMTPAddr)
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.config.SMTPAddr)
 	if err != nil {
 		return fmt.Errorf("listening on SMTP_ADDR %s: %w", s.config.SMTPAddr, err)
 	}

@@ -138,7 +138,7 @@ func (c *HTTPCarrier) Create(ctx context.Context, p Parcel) Outcome {
 	for i, it := range p.Items {
 		items[i] = wireItem{SKU: it.SKU, Quantity: it.Quantity}
 	}
-	return c.shipment(ctx, http.MethodPost, "/v1/shipments", nil, wireCreate{
+	return c.shipment(ctx, http.MethodPost, "/v1/shipments", wireCreate{
 		Reference: p.Reference,
 		ToAddress: wireAddress{
 			Name: p.Name, Street1: p.Street1, Street2: p.Street2, City: p.City, State: p.Region, Zip: p.Zip,
@@ -181,7 +181,7 @@ func (c *HTTPCarrier) Find(ctx context.Context, reference string) Outcome {
 
 // Get reads one booking.
 func (c *HTTPCarrier) Get(ctx context.Context, ref string) Outcome {
-	return onlyRead(c.shipment(ctx, http.MethodGet, "/v1/shipments/"+url.PathEscape(ref), nil, nil))
+	return onlyRead(c.shipment(ctx, http.MethodGet, "/v1/shipments/"+url.PathEscape(ref), nil))
 }
 
 // onlyRead keeps a refused question from looking like a refused label.
@@ -199,7 +199,7 @@ func (c *HTTPCarrier) Buy(ctx context.Context, b Booking) Outcome {
 		return Refused{Class: Declined, Code: CodeCarrierRefused, Detail: "the carrier offers no rate for " + b.Ref}
 	}
 	path := "/v1/shipments/" + url.PathEscape(b.Ref) + "/buy"
-	answer := c.shipment(ctx, http.MethodPost, path, nil, wireBuy{Rate: wireRate{ID: b.RateID}})
+	answer := c.shipment(ctx, http.MethodPost, path, wireBuy{Rate: wireRate{ID: b.RateID}})
 	switch a := answer.(type) {
 	case Refused:
 		if a.Code == "shipment_already_bought" {
@@ -221,7 +221,7 @@ func (c *HTTPCarrier) Buy(ctx context.Context, b Booking) Outcome {
 
 // Void refunds the label. A second refund is refused, so that refusal leads to reading what became of the first.
 func (c *HTTPCarrier) Void(ctx context.Context, ref string) Outcome {
-	answer := c.shipment(ctx, http.MethodPost, "/v1/shipments/"+url.PathEscape(ref)+"/refund", nil, nil)
+	answer := c.shipment(ctx, http.MethodPost, "/v1/shipments/"+url.PathEscape(ref)+"/refund", nil)
 	switch a := answer.(type) {
 	case Refused:
 		if a.Code != "refund_not_allowed" {
@@ -255,8 +255,8 @@ func voidOutcome(answer Outcome, ref string) Outcome {
 }
 
 // shipment asks for something that is answered with a shipment.
-func (c *HTTPCarrier) shipment(ctx context.Context, method, path string, query url.Values, in any) Outcome {
-	status, body, unknown := c.ask(ctx, method, path, query, in)
+func (c *HTTPCarrier) shipment(ctx context.Context, method, path string, in any) Outcome {
+	status, body, unknown := c.ask(ctx, method, path, nil, in)
 	if unknown != nil {
 		return *unknown
 	}
