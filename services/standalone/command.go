@@ -31,7 +31,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(devCommand(), demoCommand(), simCommand(), exploreCommand(), serveCommand(), versionCommand())
+	root.AddCommand(devCommand(), demoCommand(), simCommand(), auditCommand(), exploreCommand(), serveCommand(), versionCommand())
 	usage := false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		usage = true

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"recourse.dev/services/standalone/audit"
+)
+
+func auditCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Compare the books of a running system",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(conservationCommand())
+	return cmd
+}
+
+func conservationCommand() *cobra.Command {
+	var server serverFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "conservation",
+		Short: "Say whether orders, stock, money and labels add up, and name the order behind every difference",
+		Long: "Read coordinator, participants and the providers' ledgers through their public interfaces, without\n" +
+			"stopping anything, and compare them. What orders that have not ended hold is in flight and allowed for.\n" +
+			"Exit status 1 if anything does not add up.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			system, err := server.system(cmd.Context())
+			if err != nil {
+				return err
+			}
+			r, err := audit.Conservation(cmd.Context(), system)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				if err := json.NewEncoder(cmd.OutOrStdout()).Encode(r); err != nil {
+					return err
+				}
+			} else {
+				printAudit(cmd.OutOrStdout(), r)
+			}
+			if !r.OK() {
+				return errNotGreen
+			}
+			return nil
+		},
+	}
+	server.addURLs(cmd.Flags(), "http://127.0.0.1:8080")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as one line of JSON")
+	return cmd
+}
+
+func printAudit(w io.Writer, r *audit.Report) {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(t, "orders\t%d\t%d of them open\n", r.Orders, r.Open)
+	fmt.Fprintf(t, "stock\t%d units left\tdifferences: %d\n", r.Shipped, len(r.Stock))
+	for currency, minor := range r.Captured {
+		fmt.Fprintf(t, "money\t%s charged\tdifferences: %d\n", amount(minor, currency), len(r.Money))
+	}
+	fmt.Fprintf(t, "labels\t%d live\t\n", r.LabelsLive)
+	fmt.Fprintf(t, "effects doubled\t%d\t\n", len(r.Doubled))
+	fmt.Fprintf(t, "effects held after an undo\t%d\t\n", len(r.HeldAfterUndo))
+	fmt.Fprintf(t, "effects missing\t%d\t\n", len(r.Missing))
+	t.Flush()
+	for _, f := range r.Findings() {
+		fmt.Fprintln(w, "DIFFERENCE:", f.Order, f.What)
+	}
+	if r.OK() {
+		fmt.Fprintln(w, "everything adds up")
+	}
+}
