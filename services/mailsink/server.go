@@ -91,7 +91,7 @@ func (s *Server) Mails() []Mail {
 
 // Run serves until ctx ends and finishes the mails in hand.
 func (s *Server) Run(ctx context.Context) error {
-	if err := s.Listen(); err != nil {
+	if err := s.Listen(); err != nil { //nolint:contextcheck // binding an address takes no time
 		return err
 	}
 	s.log.InfoContext(ctx, "taking mails", "smtp_addr", s.SMTPAddr())
