@@ -32,6 +32,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(devCommand(), demoCommand(), simCommand(), auditCommand(), exploreCommand(), serveCommand(), versionCommand())
+	root.AddCommand(mutantsCommand())
 	usage := false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		usage = true
