@@ -70,7 +70,7 @@ func printAudit(w io.Writer, r *audit.Report) {
 	fmt.Fprintf(t, "effects doubled\t%d\t\n", len(r.Doubled))
 	fmt.Fprintf(t, "effects held after an undo\t%d\t\n", len(r.HeldAfterUndo))
 	fmt.Fprintf(t, "effects missing\t%d\t\n", len(r.Missing))
-	t.Flush()
+	_ = t.Flush() // to a terminal or a pipe that may be gone
 	for _, f := range r.Findings() {
 		fmt.Fprintln(w, "DIFFERENCE:", f.Order, f.What)
 	}

@@ -31,7 +31,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(devCommand(), demoCommand(), simCommand(), auditCommand(), exploreCommand(), serveCommand(), versionCommand())
+	root.AddCommand(
+		devCommand(),
+		demoCommand(), simCommand(), auditCommand(), exploreCommand(), serveCommand(), versionCommand(),
+	)
 	root.AddCommand(mutantsCommand())
 	usage := false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {

@@ -3,6 +3,7 @@ package demo
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -139,31 +140,22 @@ func (r *run) submitAndFollow(ctx context.Context) error {
 // submit posts the orders from several shops at once. On the way the payment
 // worker is killed: the orders that are in flight then must not notice.
 func (r *run) submit(ctx context.Context) error {
-	crashed := make(chan error, 1)
-	crashed <- nil
+	const shops = 12
+	errs := make([]error, shops+1) // the last one is the crash's
 	var once sync.Once
-	errs := make([]error, 12)
 	var wg sync.WaitGroup
-	for k := range errs {
+	for k := range shops {
 		wg.Go(func() {
 			for i := r.take(); i >= 0 && errs[k] == nil; i = r.take() {
 				errs[k] = r.place(ctx, i)
 				if r.o.Crash != nil && i >= cmp.Or(r.o.CrashAfter, r.o.Orders/2) {
-					once.Do(func() {
-						_ = <-crashed // nil: nobody was killed yet
-						go func() { crashed <- r.crash(ctx) }()
-					})
+					once.Do(func() { wg.Go(func() { errs[shops] = r.crash(ctx) }) })
 				}
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range append(errs, <-crashed) {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (r *run) crash(ctx context.Context) error {

@@ -37,7 +37,7 @@ func (m *member) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer log.Close() //nolint:errcheck // a log
 	if status := m.execute(ctx, []string{"migrate"}, m.env, log, log); status != 0 {
 		return fmt.Errorf("migrating %s:\n%s", m.name, m.tail())
 	}
@@ -57,7 +57,7 @@ func (m *member) start(ctx context.Context, env ...string) error {
 	if m.own {
 		err = m.startProcess(environ, log)
 	} else {
-		m.startGoroutine(environ, log)
+		m.startGoroutine(ctx, environ, log)
 	}
 	if err != nil {
 		return err
@@ -65,9 +65,9 @@ func (m *member) start(ctx context.Context, env ...string) error {
 	return m.waitReady(ctx)
 }
 
-func (m *member) startGoroutine(environ []string, log io.WriteCloser) {
+func (m *member) startGoroutine(ctx context.Context, environ []string, log io.WriteCloser) {
 	// The member outlives the start; stop ends it.
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.cancel = cancel
 	done := m.done
 	go func() {
@@ -85,7 +85,7 @@ func (m *member) startProcess(environ []string, log *os.File) error {
 			return fmt.Errorf("finding this executable: %w", err)
 		}
 	}
-	cmd := exec.Command(executable, "serve", m.name) //nolint:noctx // it outlives the start; stop and kill end it
+	cmd := exec.Command(executable, "serve", m.name) //nolint:noctx,gosec // it outlives the start; stop and kill end it
 	cmd.Env = append(os.Environ(), environ...)
 	cmd.Stdout, cmd.Stderr = log, log
 	dieWithParent(cmd)
@@ -95,7 +95,7 @@ func (m *member) startProcess(environ []string, log *os.File) error {
 		// See dieWithParent: the parent that it dies with is this thread, which therefore waits for its end.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		defer log.Close()
+		defer log.Close() //nolint:errcheck // a log
 		err := cmd.Start()
 		started <- err
 		if err != nil {
@@ -123,7 +123,7 @@ func (m *member) waitReady(ctx context.Context) error {
 		}
 		resp, err := http.DefaultClient.Do(req)
 		if err == nil {
-			resp.Body.Close()
+			_ = resp.Body.Close() // only the status matters
 			if resp.StatusCode == http.StatusOK {
 				return nil
 			}

@@ -82,7 +82,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 			err = errors.Join(err, s.Stop(stopping))
 		}
 	}()
-	if err := os.MkdirAll(filepath.Join(o.DataDir, "log"), 0o755); err != nil { //nolint:gosec // the database's user passes through
+	if err := os.MkdirAll(filepath.Join(o.DataDir, "log"), 0o755); err != nil { // the database's user passes through
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
 	if err := s.startServers(ctx); err != nil {

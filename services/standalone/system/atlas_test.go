@@ -47,7 +47,7 @@ func TestAtlas_EveryRowOverTheWholeSystem(t *testing.T) {
 		o.MemberEnv[stack.Coordinator] = []string{"KAFKA_TOPIC_PREFIX=" + near}
 		o.MemberEnv[stack.Notification] = []string{"GIVE_UP_AFTER=2s"}
 	})
-	far := string(a.Kafka().TopicPrefix)
+	far := a.Kafka().TopicPrefix
 	a.net = newNetwork(t, a.Kafka(), far+"n", far, false)
 	a.sell("SKU-MUG", 1000)
 	a.sell("SKU-GONE", 0)
@@ -149,10 +149,10 @@ func (a *atlas) history(id string) (undone, told []string) {
 					undone = append(undone, f[1])
 				}
 				if strings.Contains(d, "attention_raised") {
-					switch {
-					case ev.Event == "reply_refused":
+					switch ev.Event {
+					case "reply_refused":
 						told = append(told, "forward_refused "+step)
-					case ev.Event == "timer_fired":
+					case "timer_fired":
 						told = append(told, "no_answer "+step)
 					}
 				}

@@ -3,7 +3,6 @@ package system_test
 import (
 	"context"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,7 +29,6 @@ type packet struct {
 	record      *kgo.Record
 }
 
-func (p *packet) isDo() bool   { return p.op == sagav1.Operation_OPERATION_DO }
 func (p *packet) isUndo() bool { return p.op == sagav1.Operation_OPERATION_UNDO }
 
 // fate is what the network does to a packet.
@@ -231,5 +229,3 @@ func of(step string, op sagav1.Operation, replies bool, f fate) rule {
 		return pass
 	}
 }
-
-func short(id string) string { return strings.SplitN(id, "-", 2)[0] }

@@ -97,7 +97,7 @@ func survive(t *testing.T, o stack.Options, between func()) {
 func holds(kind string) func(coordinatorapi.Order) bool {
 	return func(o coordinatorapi.Order) bool {
 		for _, e := range o.Effects {
-			if string(e.Kind) == kind && string(e.State) == "held" {
+			if e.Kind == kind && string(e.State) == "held" {
 				return true
 			}
 		}
