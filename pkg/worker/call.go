@@ -23,8 +23,10 @@ type calls struct {
 
 	mu sync.Mutex
 	// open has every call from its start to its settlement, so that this process never asks one question twice at
-	// the same time.
-	open  map[openCall]struct{}
+	// the same time. The value is the question that was claimed again meanwhile, or nil: the resolver may find a row
+	// due between the commit of a settlement and the end of its call here. It has the lease then, so that nobody else
+	// would ask before that has ended; it is asked as soon as the call before it is over.
+	open  map[openCall]*command
 	ready []*answer
 	// changed is closed and replaced whenever open or ready change.
 	changed chan struct{}
@@ -41,7 +43,7 @@ func newCalls(limit int) *calls {
 		ctx:     ctx,
 		cancel:  cancel,
 		slots:   make(chan struct{}, limit),
-		open:    make(map[openCall]struct{}),
+		open:    make(map[openCall]*command),
 		changed: make(chan struct{}),
 	}
 }
@@ -56,9 +58,10 @@ func (c *calls) start(w *Worker, batch []*command) {
 	for _, command := range batch {
 		question := openCall{command.key(), command.op}
 		if _, asked := c.open[question]; asked {
+			c.open[question] = command
 			continue
 		}
-		c.open[question] = struct{}{}
+		c.open[question] = nil
 		c.wg.Go(func() { c.run(w, command) })
 	}
 }
@@ -68,12 +71,12 @@ func (c *calls) run(w *Worker, command *command) {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-c.ctx.Done():
-		c.drop(command)
+		c.drop(w, command)
 		return
 	}
 	// A call that begins too late could still be on its way when its lease has ended and the resolver asks again.
 	if c.ctx.Err() != nil || w.now().After(command.latest) {
-		c.drop(command)
+		c.drop(w, command)
 		return
 	}
 	w.metrics.callsInFlight.Inc()
@@ -149,22 +152,35 @@ func (c *calls) putBack(answers []*answer) {
 	c.signal()
 }
 
-// forget ends calls that are settled.
-func (c *calls) forget(answers []*answer) {
+// forget ends calls that are settled, which left the rows as they are given.
+func (c *calls) forget(w *Worker, answers []*answer, rows map[rowKey]*storedRow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range answers {
-		delete(c.open, openCall{a.key(), a.op})
+		row := rows[a.key()]
+		c.end(w, a.command, row != nil && row.State == openState(a.op))
 	}
 	c.signal()
 }
 
 // drop ends a call that was never made.
-func (c *calls) drop(command *command) {
+func (c *calls) drop(w *Worker, command *command) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.open, openCall{command.key(), command.op})
+	c.end(w, command, true)
 	c.signal()
+}
+
+// end takes the call off the open ones and, if the question is still open, begins the one that waited for it; the caller
+// holds mu.
+func (c *calls) end(w *Worker, command *command, stillOpen bool) {
+	question := openCall{command.key(), command.op}
+	next := c.open[question]
+	delete(c.open, question)
+	if next != nil && stillOpen {
+		c.open[question] = nil
+		c.wg.Go(func() { c.run(w, next) })
+	}
 }
 
 func (c *calls) outstanding() int {

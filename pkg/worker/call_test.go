@@ -419,3 +419,25 @@ func summaries(replies []*sagav1.Reply) []string {
 	}
 	return told
 }
+
+// A resolver that finds a row due before the last answer about it is out of this process's hands has the lease, and
+// used not to ask: nobody did until the lease had ended.
+func TestCall_question_claimed_before_the_last_answer_is_settled(t *testing.T) {
+	t.Parallel()
+	kit, g := newTill(t)
+	do := authorize(tokenLost)
+	_, err := kit.Worker.Process(t.Context(), kit.Records(t, do))
+	require.NoError(t, err)
+	require.NoError(t, kit.Worker.Await(t.Context()))
+	_, err = kit.Pool.Exec(t.Context(), `UPDATE step SET next_probe_at = now()`)
+	require.NoError(t, err)
+	claimed, err := kit.Worker.Resolve(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, claimed)
+	require.Equal(t, 1, g.asks(key(do)), "one question at a time")
+
+	_, err = kit.Worker.Settle(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, kit.Worker.Await(t.Context()))
+	require.Equal(t, 2, g.asks(key(do)), "asked as soon as the answer before it is settled")
+}

@@ -59,7 +59,7 @@ func (w *Worker) settle(ctx context.Context, answers []*answer, postpone bool) (
 	})
 	if err == nil {
 		halt.At(ctx, crash.WorkerAfterSettleCommit)
-		w.calls.forget(answers)
+		w.calls.forget(w, answers, s.rows)
 		w.calls.start(w, s.calls)
 		for _, v := range s.outcomes {
 			w.metrics.outcomes.WithLabelValues(v.messageType, string(v.kind)).Inc()
