@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func newSystem(t *testing.T, change ...func(*coordinator.Config)) *system {
 	s.config = coordinator.Config{
 		Settings: service.Settings{HTTPAddr: "127.0.0.1:0", DrainTimeout: 15 * time.Second},
 		Kafka:    kafkatest.Config(t), DatabaseURL: service.Secret(s.url),
-		OrderDeadline: time.Minute, AnswerTimeout: 300 * time.Millisecond, OutsideTimeout: 300 * time.Millisecond,
+		OrderDeadline: time.Minute, AnswerTimeout: answerTimeout(), OutsideTimeout: answerTimeout(),
 		ResendMax: 200 * time.Millisecond, GiveUp: 5, ScanInterval: 500 * time.Millisecond,
 	}
 	for _, c := range change {
@@ -211,6 +212,14 @@ func (n *node) order(id uuid.UUID) coordinatorapi.Order {
 	var o coordinatorapi.Order
 	a.into(n.t, &o)
 	return o
+}
+
+// answerTimeout is short, so that resends can be tested. A real broker takes a second until a new group reads.
+func answerTimeout() time.Duration {
+	if os.Getenv("KAFKA_BROKERS") != "" {
+		return 4 * time.Second
+	}
+	return 300 * time.Millisecond
 }
 
 // awaitStatus waits until the order has the status.
