@@ -225,6 +225,16 @@ func TestCall_undo_while_the_resolver_asks(t *testing.T) {
 	require.Equal(t, []string{"do done 1", "undo undone 2"}, summaries(kit.Resolve(t)))
 }
 
+// A process that dies before the commit has forgotten the command, so nobody may have been asked for it.
+func TestCall_is_not_made_before_its_row_is_committed(t *testing.T) {
+	t.Parallel()
+	kit, g := newTill(t)
+	do := authorize(tokenPlain)
+	require.True(t, kit.Crash(t, crash.WorkerBeforeCommit, do))
+	require.Equal(t, worker.StateAbsent, kit.State(t, do))
+	require.Zero(t, g.asks(key(do)))
+}
+
 // A call that could not begin while its lease lasts is left to the resolver.
 func TestCall_that_waited_too_long_is_not_made(t *testing.T) {
 	t.Parallel()
