@@ -73,12 +73,12 @@ func TestOutbox_publishes_what_a_crash_left_behind_a_published_row(t *testing.T)
 			published_at = CASE WHEN id = (SELECT max(id) FROM outbox) THEN now() END`)
 	require.NoError(t, err)
 	s.start(t)
-	require.Len(t, s.consumeEvents(t, 2), 2)
 	require.EventuallyWithT(t, func(a *assertT) {
 		var left int
 		require.NoError(a, pool.QueryRow(t.Context(), "SELECT count(*) FROM outbox WHERE published_at IS NULL").Scan(&left))
 		require.Zero(a, left)
 	}, waitFor, tick)
+	require.Len(t, s.consumeEvents(t, 2), 2)
 }
 
 // A saga that ended and is opened again may lie below the mark of ended sagas, where no scan for due timers looks.
