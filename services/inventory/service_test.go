@@ -84,9 +84,11 @@ func TestService_EndToEnd(t *testing.T) {
 		require.NoError(c, err)
 		require.Equal(c, inventoryapi.Expired, page.JSON200.Reservations[0].State)
 	}, 30*time.Second, 50*time.Millisecond, "the sweeper comes by itself")
-	status, text := get(t, "http://"+s.Addr()+"/metrics")
-	require.Equal(t, http.StatusOK, status)
-	require.Contains(t, text, "recourse_inventory_holds_expired_total 1")
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		status, text := get(t, "http://"+s.Addr()+"/metrics")
+		require.Equal(c, http.StatusOK, status)
+		require.Contains(c, text, "recourse_inventory_holds_expired_total 1")
+	}, 10*time.Second, 20*time.Millisecond, "counted after the commit")
 	stop()
 	require.NoError(t, <-stopped)
 }
