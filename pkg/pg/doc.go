@@ -8,6 +8,7 @@
 //     blame the record in hand only for the second.
 //   - Migrate, CheckMigrated, CreateDatabase: schema, applied by the `migrate` command and never by `serve`.
 //   - CheckDurable: refuses to start on a server that forgets acknowledged commits.
+//   - Clock: the database's clock, which decides what is due; a step of this machine's clock does not move it.
 //   - Counter: counts statements and round trips, for the tests that show the hot path to be set-based.
 //
 // A transaction never lives in a context: exported store functions take the pool and open it, lower-case helpers take
