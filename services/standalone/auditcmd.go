@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"recourse.dev/services/standalone/audit"
+	"recourse.dev/services/audit"
 )
 
 func auditCommand() *cobra.Command {
@@ -62,9 +62,9 @@ func conservationCommand() *cobra.Command {
 func printAudit(w io.Writer, r *audit.Report) {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(t, "orders\t%d\t%d of them open\n", r.Orders, r.Open)
-	fmt.Fprintf(t, "stock\t%d units left\tdifferences: %d\n", r.Shipped, len(r.Stock))
-	for currency, minor := range r.Captured {
-		fmt.Fprintf(t, "money\t%s charged\tdifferences: %d\n", amount(minor, currency), len(r.Money))
+	fmt.Fprintf(t, "stock\t%d units left\tdifferences: %d\n", r.Shipped(), len(r.Stock))
+	for _, c := range r.Currencies {
+		fmt.Fprintf(t, "money\t%s charged\tdifferences: %d\n", amount(c.Charged, c.Currency), len(r.Money))
 	}
 	fmt.Fprintf(t, "labels\t%d live\t\n", r.LabelsLive)
 	fmt.Fprintf(t, "effects doubled\t%d\t\n", len(r.Doubled))

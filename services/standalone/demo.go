@@ -158,9 +158,9 @@ func printReport(w io.Writer, r *demo.Report) {
 	a := r.Audit
 	fmt.Fprintf(w, "effects still held by orders that did not complete: %d\n", r.HeldAfterUndo)
 	fmt.Fprintf(w, "orders lost: %d, effects doubled: %d\n", r.Lost, r.Doubled)
-	fmt.Fprintf(w, "stock: %d units left, differences: %d\n", a.Shipped, r.StockDifferences)
-	for currency, minor := range a.Captured {
-		fmt.Fprintf(w, "money: %s charged by the gateway's own ledger, differences: %d\n", amount(minor, currency), r.MoneyDifferences)
+	fmt.Fprintf(w, "stock: %d units left, differences: %d\n", a.Shipped(), r.StockDifferences)
+	for _, c := range a.Currencies {
+		fmt.Fprintf(w, "money: %s charged by the gateway's own ledger, differences: %d\n", amount(c.Charged, c.Currency), r.MoneyDifferences)
 	}
 	fmt.Fprintf(w, "labels: %d live by the carrier's own ledger, for %d completed orders\n", a.LabelsLive, a.ByStatus["completed"])
 	for _, text := range r.Unexpected {

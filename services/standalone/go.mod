@@ -14,6 +14,7 @@ require (
 	recourse.dev/coordinator v0.0.0-00010101000000-000000000000
 	recourse.dev/pkg v0.0.0-00010101000000-000000000000
 	recourse.dev/schemas v0.0.0-00010101000000-000000000000
+	recourse.dev/services/audit v0.0.0-00010101000000-000000000000
 	recourse.dev/services/carriersim v0.0.0-00010101000000-000000000000
 	recourse.dev/services/gatewaysim v0.0.0-00010101000000-000000000000
 	recourse.dev/services/inventory v0.0.0-00010101000000-000000000000
@@ -24,6 +25,7 @@ require (
 )
 
 require (
+	github.com/Shopify/toxiproxy/v2 v2.12.0 // indirect
 	github.com/apapsch/go-jsonmerge/v2 v2.0.0 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/caarlos0/env/v11 v11.4.2 // indirect
@@ -38,6 +40,7 @@ require (
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/go-openapi/jsonpointer v0.22.5 // indirect
 	github.com/go-openapi/swag/jsonname v0.25.5 // indirect
+	github.com/gorilla/mux v1.8.1 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
@@ -61,6 +64,8 @@ require (
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
+	github.com/rs/xid v1.6.0 // indirect
+	github.com/rs/zerolog v1.34.0 // indirect
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/twmb/franz-go/pkg/kadm v1.19.0 // indirect
@@ -86,6 +91,7 @@ require (
 	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
+	gopkg.in/tomb.v1 v1.0.0-20141024135613-dd632973f1e7 // indirect
 	recourse.dev/migrations v0.0.0-00010101000000-000000000000 // indirect
 )
 
@@ -94,6 +100,7 @@ replace (
 	recourse.dev/migrations => ../../migrations
 	recourse.dev/pkg => ../../pkg
 	recourse.dev/schemas => ../../schemas
+	recourse.dev/services/audit => ../audit
 	recourse.dev/services/carriersim => ../carriersim
 	recourse.dev/services/gatewaysim => ../gatewaysim
 	recourse.dev/services/inventory => ../inventory

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"recourse.dev/services/standalone/audit"
+	"recourse.dev/services/audit"
 	"recourse.dev/services/standalone/demo"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"recourse.dev/pkg/pgserver"
-	"recourse.dev/services/standalone/audit"
+	"recourse.dev/services/audit"
 	"recourse.dev/services/standalone/stack"
 )
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
-	"recourse.dev/services/standalone/audit"
+	"recourse.dev/services/audit"
 )
 
 // Options of a demo.

@@ -16,7 +16,7 @@ import (
 
 	"recourse.dev/pkg/crash"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
-	"recourse.dev/services/standalone/audit"
+	"recourse.dev/services/audit"
 	"recourse.dev/services/standalone/stack"
 )
 

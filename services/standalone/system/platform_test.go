@@ -17,7 +17,7 @@ import (
 
 	"recourse.dev/pkg/pgtest"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
-	"recourse.dev/services/standalone/audit"
+	"recourse.dev/services/audit"
 	"recourse.dev/services/standalone/stack"
 )
 

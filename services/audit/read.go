@@ -16,8 +16,6 @@ import (
 	inventoryapi "recourse.dev/schemas/gen/api/inventory"
 	paymentapi "recourse.dev/schemas/gen/api/payment"
 	shippingapi "recourse.dev/schemas/gen/api/shipping"
-	"recourse.dev/services/carriersim"
-	"recourse.dev/services/gatewaysim"
 )
 
 // System is where the interfaces are: base URLs.
@@ -32,9 +30,39 @@ type books struct {
 	reservations []inventoryapi.Reservation
 	payments     paymentapi.Totals
 	shipments    map[string]string // our shipment id -> order
-	gateway      []gatewaysim.Entry
-	carrier      []carriersim.Entry
+	gateway      []movement
+	carrier      []label
 }
+
+// movement is an entry of the gateway's ledger.
+type movement struct {
+	Kind     string `json:"kind"`
+	OrderID  string `json:"order_id"`
+	Amount   int64  `json:"amount"`
+	Currency string `json:"currency"`
+}
+
+// The kinds of movements.
+const (
+	authorized = "authorize"
+	captured   = "capture"
+	released   = "release"
+	voided     = "void"
+	expired    = "expire"
+	refunded   = "refund"
+)
+
+// label is an entry of the carrier's ledger.
+type label struct {
+	Kind      string `json:"kind"`
+	Reference string `json:"reference"` // our shipment id
+}
+
+// The kinds of labels' entries.
+const (
+	labelBought   = "label_bought"
+	labelRefunded = "label_refunded"
+)
 
 // read works while orders come and end. The orders are read first: what one that
 // has ended by then did and undid is all in the books read afterwards, and the
@@ -59,7 +87,7 @@ func read(ctx context.Context, s System) (*books, error) {
 		func(p inventoryapi.TotalPage) ([]inventoryapi.Total, *string) { return p.Totals, p.NextCursor }); err != nil {
 		return nil, err
 	}
-	if b.reservations, err = pages(ctx, s.Inventory+"/v1/reservations?state=held&limit=200",
+	if b.reservations, err = pages(ctx, s.Inventory+"/v1/reservations?limit=200",
 		func(p inventoryapi.ReservationPage) ([]inventoryapi.Reservation, *string) {
 			return p.Reservations, p.NextCursor
 		}); err != nil {
