@@ -136,6 +136,7 @@ func (e *engine) claim(
 		return nil, fmt.Errorf("claiming %d idempotency keys: %w", len(keys), err)
 	}
 	t.now = t.now.UTC()
+	e.clock.Set(t.now, time.Now())
 	for key := range claimed {
 		if !got[key] {
 			delete(claimed, key)

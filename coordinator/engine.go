@@ -91,6 +91,8 @@ type engine struct {
 	documents *documents
 	metrics   *metrics
 	log       *slog.Logger
+	// clock is the database's; every transaction reads it.
+	clock pg.Clock
 	// committed hears of every transaction that wrote something, before its commands are sent.
 	committed []func(*turn)
 }
@@ -239,6 +241,7 @@ func (e *engine) load(ctx context.Context, tx pgx.Tx, items []item) (*turn, erro
 		return nil, fmt.Errorf("locking %d sagas: %w", len(ids), err)
 	}
 	t.now = t.now.UTC()
+	e.clock.Set(t.now, time.Now())
 	for id, s := range t.sagas {
 		if s != nil {
 			s.document = e.documents.get(id)

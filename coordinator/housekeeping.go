@@ -15,8 +15,9 @@ import (
 
 // housekeeping makes the partitions of coming months and moves the mark below which every saga has ended.
 type housekeeping struct {
-	pool *pgxpool.Pool
-	log  *slog.Logger
+	pool  *pgxpool.Pool
+	clock *pg.Clock
+	log   *slog.Logger
 }
 
 const (
@@ -37,7 +38,7 @@ func (h *housekeeping) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-marks.C:
-			if err := h.raiseMark(ctx, time.Now().Add(-markMargin)); err != nil && ctx.Err() == nil {
+			if err := h.raiseMark(ctx, h.clock.Now().Add(-markMargin)); err != nil && ctx.Err() == nil {
 				h.log.WarnContext(ctx, "moving the mark of ended sagas failed", "error", err)
 			}
 		case <-months.C:
@@ -107,12 +108,22 @@ func (h *housekeeping) raiseMark(ctx context.Context, until time.Time) error {
 
 // firstIDOf is the lowest UUIDv7 of a millisecond.
 func firstIDOf(t time.Time) uuid.UUID {
-	var id uuid.UUID
+	id := uuid.UUID{6: 0x70, 8: 0x80}
+	stamp(&id, t)
+	return id
+}
+
+// newID names an order or a saga. Its time is the database's: by the clock of a machine that is behind, the id could be
+// under the mark, where no scan would find the saga.
+func newID(now time.Time) (uuid.UUID, error) {
+	id, err := uuid.NewV7()
+	stamp(&id, now)
+	return id, err
+}
+
+func stamp(id *uuid.UUID, t time.Time) {
 	ms := max(0, t.UnixMilli())
 	for i := range 6 {
 		id[i] = byte(ms >> (8 * (5 - i)))
 	}
-	id[6] = 0x70
-	id[8] = 0x80
-	return id
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/clock"
 	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/message"
@@ -41,7 +42,7 @@ func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
 		if err != nil {
 			r.log.WarnContext(ctx, "parking a record", "topic", record.Topic, "partition", record.Partition,
 				"offset", record.Offset, "error", err)
-			refused = append(refused, deadletter.New(record, reasonOf(err), err, time.Now()))
+			refused = append(refused, deadletter.New(record, reasonOf(err), err, clock.Now()))
 			continue
 		}
 		items = append(items, it)

@@ -126,6 +126,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	s.lags = newLags(producer, topics, catalogue.participants(), m, log)
 	s.timers = &timers{
 		engine: s.engine, dispatcher: s.dispatcher, pool: pool, lags: s.lags, alarms: newAlarms(), log: log,
+		clock:    &s.engine.clock,
 		maxBatch: config.MaxBatch, every: config.ScanInterval, holdBack: config.HoldBack,
 		rate: newBucket(config.TimerRate, config.MaxBatch), rescan: make(chan struct{}, 1),
 	}
@@ -136,6 +137,9 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 		return nil, err
 	}
 	if err := s.engine.seeDefinitions(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.engine.clock.Read(ctx, pool); err != nil {
 		return nil, err
 	}
 	// Last, because a listener is taken with it.
@@ -195,8 +199,12 @@ func (s *Service) checks(c *catalogue) []httpserver.Check {
 			return nil
 		}},
 		{Name: "timers", Check: func(context.Context) error {
-			if at := time.Unix(0, s.timers.scanned.Load()); time.Since(at) > 3*s.config.ScanInterval+5*time.Second {
-				return fmt.Errorf("open sagas were last scanned at %s", at.UTC().Format(time.RFC3339))
+			at := s.timers.scanned.Load()
+			if at == nil {
+				return errors.New("open sagas were never scanned")
+			}
+			if ago := time.Since(*at); ago > 3*s.config.ScanInterval+5*time.Second {
+				return fmt.Errorf("open sagas were last scanned %s ago", ago.Round(time.Second))
 			}
 			return nil
 		}},
@@ -217,7 +225,7 @@ func (s *Service) gauges(reg prometheus.Registerer) {
 		if next.IsZero() {
 			return 0
 		}
-		return max(0, s.timers.now().Sub(next).Seconds())
+		return max(0, s.timers.clock.Now().Sub(next).Seconds())
 	})
 	gauge("waiting_requests", "Requests that wait for their transaction.", func() float64 {
 		return float64(s.intake.waiting.Load())
@@ -237,7 +245,7 @@ func (s *Service) Close() {
 // Run works until ctx ends and then drains: readiness turns red, intake ends, the batch in hand is finished, offsets
 // are committed, commands and events are flushed, and last the pool is closed.
 func (s *Service) Run(ctx context.Context) error {
-	keeper := &housekeeping{pool: s.pool, log: s.log}
+	keeper := &housekeeping{pool: s.pool, clock: &s.engine.clock, log: s.log}
 	closing := func(end func()) func(context.Context) error {
 		return func(context.Context) error { end(); return nil }
 	}

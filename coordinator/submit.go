@@ -44,7 +44,7 @@ func (a *api) CreateOrder(
 	if err != nil {
 		return nil, err
 	}
-	id, err := uuid.NewV7()
+	id, err := newID(a.intake.engine.clock.Now())
 	if err != nil {
 		return nil, fmt.Errorf("naming an order: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/pg"
 )
 
 // timers is the door through which time comes in. It keeps the alarms of the sagas that this coordinator wrote last and
@@ -34,13 +35,13 @@ type timers struct {
 	holdBack time.Duration
 	rate     *bucket
 
-	// skew is what must be added to this machine's clock to get the database's, in nanoseconds.
-	skew atomic.Int64
+	// clock is the database's. By the wall clock a step of it would let every timer sleep, or fire them all.
+	clock *pg.Clock
 
 	mu      sync.Mutex
 	owned   map[int32]bool
 	rescan  chan struct{}
-	scanned atomic.Int64 // unix nanoseconds of the last scan that went well
+	scanned atomic.Pointer[time.Time] // when the last scan went well
 }
 
 // holdPause is how long a resend that is held back waits before it is looked at again.
@@ -48,16 +49,12 @@ const holdPause = time.Second
 
 // hear keeps the alarms of what this coordinator writes.
 func (t *timers) hear(turn *turn) {
-	t.skew.Store(int64(time.Until(turn.now)))
 	for id, s := range turn.sagas {
 		if s != nil && s.history != nil {
 			t.alarms.set(id, s.NextDue())
 		}
 	}
 }
-
-// now is the database's clock as far as this process knows it.
-func (t *timers) now() time.Time { return time.Now().Add(time.Duration(t.skew.Load())) }
 
 // assigned and revoked follow the partitions that this coordinator's consumer owns.
 func (t *timers) assigned(partitions map[string][]int32) {
@@ -137,12 +134,12 @@ func (t *timers) untilNext() time.Duration {
 	if next.IsZero() {
 		return time.Hour
 	}
-	return max(0, next.Sub(t.now()))
+	return max(0, next.Sub(t.clock.Now()))
 }
 
 // fire takes a batch of alarms whose time has come through the write path.
 func (t *timers) fire(ctx context.Context) error {
-	ids := t.alarms.take(t.now(), t.maxBatch)
+	ids := t.alarms.take(t.clock.Now(), t.maxBatch)
 	if len(ids) == 0 {
 		return nil
 	}
@@ -155,13 +152,13 @@ func (t *timers) fire(ctx context.Context) error {
 	}
 	results, turn, err := t.engine.apply(ctx, items)
 	if err != nil {
-		soon := t.now().Add(time.Second)
+		soon := t.clock.Now().Add(time.Second)
 		for _, id := range ids {
 			t.alarms.add(id, soon)
 		}
 		return err
 	}
-	now := t.now()
+	now := t.clock.Now()
 	for i := range results {
 		t.setAgain(ctx, ids[i], &results[i], now)
 	}
@@ -222,6 +219,9 @@ func (t *timers) scan(ctx context.Context) error {
 	if len(partitions) == 0 {
 		return nil
 	}
+	if err := t.clock.Read(ctx, t.pool); err != nil {
+		return err
+	}
 	rows, err := t.pool.Query(ctx, dueSQL, partitions, 2*t.every)
 	if err != nil {
 		return fmt.Errorf("scanning open sagas: %w", err)
@@ -237,7 +237,8 @@ func (t *timers) scan(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("scanning open sagas: %w", err)
 	}
-	t.scanned.Store(time.Now().UnixNano())
+	now := time.Now()
+	t.scanned.Store(&now)
 	return nil
 }
 
