@@ -9,9 +9,12 @@ import (
 	"net/http"
 )
 
-// Admin adds the calls that every simulator has beside its provider's API: faults, outage and health.
-func (p *Provider) Admin(mux *http.ServeMux, log *slog.Logger) {
+// Admin adds the calls that every simulator has beside its provider's API: faults, outage, webhooks and health.
+func (p *Provider) Admin(mux *http.ServeMux, hooks *Hooks, log *slog.Logger) {
 	Health(mux)
+	mux.HandleFunc("GET /admin/webhooks", func(w http.ResponseWriter, _ *http.Request) {
+		Respond(w, hooks.Stats())
+	})
 	mux.HandleFunc("GET /admin/faults", func(w http.ResponseWriter, _ *http.Request) {
 		Respond(w, append([]Rule{}, p.Faults.Rules()...))
 	})

@@ -9,6 +9,8 @@
 //   - Faults: rules set by route, struck by count or probability, and the Plan that they make of one request.
 //   - Provider: runs a request by its plan: refuse it, delay it, do it and lose the answer, do it after the caller
 //     has left. It also serves the admin calls that set rules and outages.
+//   - Hooks: sends what the provider tells by itself, again and again until it is taken, also after a restart; and
+//     drops, delays, doubles or reorders it when told so.
 //   - Server: listens, runs until its context ends, and drains.
 //
 // # A lost answer

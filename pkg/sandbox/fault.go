@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -31,14 +32,34 @@ const (
 	DropAfter Kind = "drop_after"
 )
 
-// Kinds lists every kind in the order in which they strike a request.
+const (
+	// HookDrop never sends the webhook.
+	HookDrop Kind = "drop"
+	// HookLate sends it later.
+	HookLate Kind = "late"
+	// HookDuplicate sends it twice.
+	HookDuplicate Kind = "duplicate"
+	// HookReorder sends it after the one that comes next, or after a while if none comes.
+	HookReorder Kind = "reorder"
+)
+
+// HookKinds lists every kind of RouteWebhook.
+var HookKinds = []Kind{HookDrop, HookLate, HookDuplicate, HookReorder}
+
+// Kinds lists every kind of a request in the order in which they strike a request.
 var Kinds = []Kind{DropBefore, Status503, Status429, LateEffect, Decline, Status500, Delay, DropAfter}
 
-// AnyRoute makes a rule strike every route.
+// AnyRoute makes a rule strike every route of requests.
 const AnyRoute = "*"
+
+// RouteWebhook is where the kinds of HookKinds belong, and no others: what the provider sends by itself.
+const RouteWebhook = "webhook"
 
 // maxDelay bounds a rule's delay: a longer one is a slip of the unit.
 const maxDelay = 10 * time.Minute
+
+// reorderFor is how long HookReorder waits for a webhook that could overtake.
+const reorderFor = 2 * time.Second
 
 // Rule makes requests to a route fail in one way.
 type Rule struct {
@@ -48,11 +69,11 @@ type Rule struct {
 	Count int `json:"count,omitempty"`
 	// Probability is how likely the rule strikes each time; 0 means always.
 	Probability float64 `json:"probability,omitempty"`
-	// DelayMS is how long LateEffect and Delay wait.
+	// DelayMS is how long LateEffect, Delay and HookLate wait, and HookReorder at most.
 	DelayMS int64 `json:"delay_ms,omitempty"`
 }
 
-// Plan is what shall go wrong with one request. The zero plan is a request that just works.
+// Plan is what shall go wrong with one request or webhook. The zero plan is one that just works.
 type Plan struct {
 	// Refuse is DropBefore, Status503 or Status429, or empty.
 	Refuse Kind
@@ -64,8 +85,12 @@ type Plan struct {
 	Fail bool
 	// Slow is how long to wait between the effect and its answer.
 	Slow time.Duration
-	// Drop loses the answer.
+	// Drop loses the answer, or the webhook.
 	Drop bool
+	// Twice sends a webhook twice.
+	Twice bool
+	// Overtaken sends a webhook after the next one, or when the time is over.
+	Overtaken time.Duration
 }
 
 // Strike adds a fault to the plan.
@@ -83,8 +108,14 @@ func (p *Plan) Strike(kind Kind, delay time.Duration) {
 		p.Fail = true
 	case Delay:
 		p.Slow = max(p.Slow, delay)
-	case DropAfter:
+	case DropAfter, HookDrop:
 		p.Drop = true
+	case HookLate:
+		p.Late = max(p.Late, delay)
+	case HookDuplicate:
+		p.Twice = true
+	case HookReorder:
+		p.Overtaken = max(p.Overtaken, cmp.Or(delay, reorderFor))
 	}
 }
 
@@ -137,7 +168,7 @@ func (f *Faults) Take(route string) Plan {
 	plan := Plan{}
 	left := f.rules[:0]
 	for _, rule := range f.rules {
-		if rule.Route != AnyRoute && rule.Route != route ||
+		if rule.Route != route && (rule.Route != AnyRoute || route == RouteWebhook) ||
 			rule.Probability > 0 && f.random.Float64() >= rule.Probability {
 			left = append(left, rule)
 			continue
@@ -153,19 +184,25 @@ func (f *Faults) Take(route string) Plan {
 }
 
 func (f *Faults) check(rule Rule) error {
-	waits := rule.Kind == LateEffect || rule.Kind == Delay
+	waits := rule.Kind == LateEffect || rule.Kind == Delay || rule.Kind == HookLate
+	kinds := Kinds
+	if rule.Route == RouteWebhook {
+		kinds = HookKinds
+	}
 	switch {
 	case rule.Route != AnyRoute && !slices.Contains(f.routes, rule.Route):
 		return fmt.Errorf("route %q is not known: want one of %s, *", rule.Route, strings.Join(f.routes, ", "))
-	case !slices.Contains(Kinds, rule.Kind):
-		return fmt.Errorf("kind %q is not known: want one of %v", rule.Kind, Kinds)
+	case !slices.Contains(kinds, rule.Kind):
+		return fmt.Errorf("kind %q is not known for route %s: want one of %v", rule.Kind, rule.Route, kinds)
 	case rule.Count < 0:
 		return fmt.Errorf("count %d is below 0", rule.Count)
 	case rule.Probability < 0 || rule.Probability > 1:
 		return fmt.Errorf("probability %g is not between 0 and 1", rule.Probability)
 	case waits && (rule.DelayMS <= 0 || rule.DelayMS > maxDelay.Milliseconds()):
 		return fmt.Errorf("delay_ms %d: %s needs a delay between 1 ms and %v", rule.DelayMS, rule.Kind, maxDelay)
-	case !waits && rule.DelayMS != 0:
+	case rule.Kind == HookReorder && (rule.DelayMS < 0 || rule.DelayMS > maxDelay.Milliseconds()):
+		return fmt.Errorf("delay_ms %d: want at most %v, or 0 for %v", rule.DelayMS, maxDelay, reorderFor)
+	case !waits && rule.Kind != HookReorder && rule.DelayMS != 0:
 		return fmt.Errorf("delay_ms is not for kind %s", rule.Kind)
 	}
 	return nil

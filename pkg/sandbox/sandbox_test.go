@@ -165,7 +165,7 @@ func serve(t *testing.T, do func(*sandbox.Call) sandbox.Answer) (*sandbox.Provid
 	log := slog.New(slog.DiscardHandler)
 	mux := http.NewServeMux()
 	mux.Handle("POST /buy", provider.Handle("buy", do))
-	provider.Admin(mux, log)
+	provider.Admin(mux, nil, log)
 	server := sandbox.NewServer("127.0.0.1:0", mux, log, provider.Stop)
 	require.NoError(t, server.Listen())
 	ctx, cancel := context.WithCancel(t.Context())

@@ -29,6 +29,7 @@ type parcel struct {
 
 // book is the carrier's whole state. It changes only by records, live and at the next start alike.
 type book struct {
+	hooks   *sandbox.Hooks
 	journal *sandbox.Journal[record]
 
 	mu          sync.RWMutex
@@ -39,8 +40,10 @@ type book struct {
 	entries     []Entry
 }
 
-func openBook(config Config) (*book, error) {
-	b := &book{parcels: map[string]*parcel{}, byReference: map[string][]*parcel{}, byLabel: map[string]*parcel{}}
+func openBook(config Config, hooks *sandbox.Hooks) (*book, error) {
+	b := &book{
+		hooks: hooks, parcels: map[string]*parcel{}, byReference: map[string][]*parcel{}, byLabel: map[string]*parcel{},
+	}
 	journal, err := sandbox.OpenJournal(config.LedgerPath, config.LedgerFsync, b.replay)
 	if err != nil {
 		return nil, fmt.Errorf("opening the carrier's ledger: %w", err)
@@ -62,7 +65,11 @@ func (b *book) commit(out outcome, now time.Time) error {
 	if err := b.append(r); err != nil {
 		return err
 	}
-	return b.journal.Flush()
+	if err := b.journal.Flush(); err != nil {
+		return err
+	}
+	b.notify(r)
+	return nil
 }
 
 func (b *book) append(r record) error {
@@ -96,6 +103,7 @@ func (b *book) replay(r record) error {
 		return fmt.Errorf("entry %d stands where %d should", r.Entry.Seq, want)
 	}
 	b.apply(r)
+	b.notify(r)
 	return nil
 }
 

@@ -7,11 +7,14 @@ import (
 	"time"
 
 	"recourse.dev/pkg/money"
+	"recourse.dev/pkg/sandbox"
 	"recourse.dev/pkg/service"
 )
 
 // Config is read from the environment by the command; every zero value has a default.
 type Config struct {
+	sandbox.HookSettings
+
 	// HTTPAddr is where to listen; default 127.0.0.1:8091.
 	HTTPAddr string `env:"HTTP_ADDR"`
 	// LedgerPath is the file that makes everything survive a restart; empty keeps it in memory only.
@@ -45,7 +48,7 @@ func (c Config) Validate() error {
 	if c.Currency != "" && !c.Currency.Valid() {
 		errs = append(errs, fmt.Errorf("CURRENCY=%s: want an ISO 4217 code such as EUR", c.Currency))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.HookSettings.Validate())...)
 }
 
 func (c Config) withDefaults() Config {

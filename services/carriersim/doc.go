@@ -100,6 +100,7 @@
 //	                                  "delay_ms":200}     sets the rule of this route and kind
 //	DELETE /admin/faults             forgets all rules
 //	PUT    /admin/outage             {"on":true, "mode":"close"}    mode close (default) or status_503
+//	GET    /admin/webhooks           {"waiting":0, "postponed":0, "delivered":7, "failed":0, "dropped":0, "given_up":0}
 //	GET    /livez, /readyz           200
 //
 // doubled_references counts references with more than one live label: it should be zero.
@@ -117,5 +118,23 @@
 //
 // count is how often the rule strikes (0: until it is removed), probability how likely each time (0 means always).
 //
-// Tracking events and webhooks are not sent yet: a client finds out by the answer or by GET.
+// # Webhooks
+//
+// With Config.WebhookURL every label bought or refunded is told to that address too, signed in the form of Standard
+// Webhooks (package webhook), Config.WebhookDelay after it happened, until the receiver says 2xx, for 72 hours, in no
+// order:
+//
+//	{"id":"evt_...", "object":"Event", "description":"tracker.created", "created_at":"2026-01-02T03:04:05.678Z",
+//	 "result":{"object":"Tracker", "shipment_id":"shp_...", "reference":"...", "tracking_code":"SIM...",
+//	           "status":"pre_transit", "refund_status":null}}
+//
+// Descriptions: tracker.created (bought), refund.successful, refund.failed (rejected). Events follow from the ledger
+// and carry the same ids after a restart; which of them are delivered is kept in a second file, LedgerPath with
+// ".webhooks". Addresses and outage do not concern them. The fault route webhook does (it is not part of *), with kinds
+// of its own:
+//
+//	drop        never send it
+//	late        send it delay_ms later
+//	duplicate   send it twice
+//	reorder     send it after the next one, or after delay_ms (default 2 s) if none comes
 package carriersim

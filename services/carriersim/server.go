@@ -19,6 +19,7 @@ type Server struct {
 	log      *slog.Logger
 	book     *book
 	provider *sandbox.Provider
+	hooks    *sandbox.Hooks
 }
 
 // New checks the configuration and rebuilds the carrier from its ledger.
@@ -27,13 +28,19 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
-	book, err := openBook(config)
+	faults := sandbox.NewFaults(config.Seed,
+		routeCreate, routeBuy, routeRefund, routeGet, routeList, sandbox.RouteWebhook)
+	hooks, err := sandbox.OpenHooks(config.HookSettings, config.LedgerPath, faults, log)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, log: log, book: book}
+	book, err := openBook(config, hooks)
+	if err != nil {
+		return nil, errors.Join(err, hooks.Close())
+	}
+	s := &Server{config: config, log: log, book: book, hooks: hooks}
 	s.provider = sandbox.NewProvider(sandbox.ProviderConfig{
-		Faults:     sandbox.NewFaults(config.Seed, routeCreate, routeBuy, routeRefund, routeGet, routeList),
+		Faults:     faults,
 		Error:      func(status int) sandbox.Answer { return failed(status).answer() },
 		Authorized: s.authorized,
 	})
@@ -41,9 +48,14 @@ func New(config Config, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// Run serves until ctx ends, finishes the requests in hand and closes the ledger.
+// Run serves and sends webhooks until ctx ends, finishes the requests in hand and closes the ledger.
 func (s *Server) Run(ctx context.Context) error {
-	return errors.Join(s.Server.Run(ctx), s.book.journal.Close())
+	return errors.Join(s.hooks.Beside(ctx, s.Server.Run), s.book.journal.Close())
+}
+
+// Webhooks says what became of the webhooks.
+func (s *Server) Webhooks() sandbox.HookStats {
+	return s.hooks.Stats()
 }
 
 // Ledger is every label that was bought or refunded so far.

@@ -50,6 +50,7 @@ type account struct {
 // book is the gateway's whole state. It changes only by records, live and at the next start alike.
 type book struct {
 	config  Config
+	hooks   *sandbox.Hooks
 	journal *sandbox.Journal[record]
 
 	mu       sync.RWMutex
@@ -65,9 +66,9 @@ type book struct {
 	sums     map[money.Currency]*Sums
 }
 
-func openBook(config Config) (*book, error) {
+func openBook(config Config, hooks *sandbox.Hooks) (*book, error) {
 	b := &book{
-		config: config, accounts: map[string]*account{}, byOrder: map[string][]*account{}, held: map[string]*account{},
+		config: config, hooks: hooks, accounts: map[string]*account{}, byOrder: map[string][]*account{}, held: map[string]*account{},
 		refunds: map[string]Refund{}, answers: map[string]*saved{}, busy: map[string]struct{}{},
 		sums: map[money.Currency]*Sums{},
 	}
@@ -112,7 +113,11 @@ func (b *book) commit(r record) error {
 	if err := b.append(r); err != nil {
 		return err
 	}
-	return b.journal.Flush()
+	if err := b.journal.Flush(); err != nil {
+		return err
+	}
+	b.notify(r)
+	return nil
 }
 
 func (b *book) append(r record) error {
@@ -145,6 +150,7 @@ func (b *book) replay(r record) error {
 		return fmt.Errorf("refund %s belongs to no intent", r.Refund.ID)
 	}
 	b.apply(r)
+	b.notify(r)
 	if r.Intent != nil {
 		b.countLost(b.accounts[r.Intent.ID], r.Route)
 	}

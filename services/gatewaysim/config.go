@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"recourse.dev/pkg/sandbox"
 	"recourse.dev/pkg/service"
 )
 
 // Config is read from the environment by the command; every zero value has a default.
 type Config struct {
+	sandbox.HookSettings
+
 	// HTTPAddr is where to listen; default 127.0.0.1:8090.
 	HTTPAddr string `env:"HTTP_ADDR"`
 	// LedgerPath is the file that makes everything survive a restart; empty keeps it in memory only.
@@ -53,7 +56,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s=%v: want a duration above 0, such as 2s", setting.name, setting.value))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.HookSettings.Validate())...)
 }
 
 func (c Config) withDefaults() Config {

@@ -127,6 +127,7 @@
 //	                                  "delay_ms":200}     sets the rule of this route and kind
 //	DELETE /admin/faults             forgets all rules
 //	PUT    /admin/outage             {"on":true, "mode":"close"}    mode close (default) or status_503
+//	GET    /admin/webhooks           {"waiting":0, "postponed":0, "delivered":7, "failed":0, "dropped":0, "given_up":0}
 //	GET    /livez, /readyz           200
 //
 // Entry kinds: authorize, capture, release (the part of an authorization that its capture left over), void, expire,
@@ -145,5 +146,21 @@
 //
 // count is how often the rule strikes (0: until it is removed), probability how likely each time (0 means always).
 //
-// Webhooks are not sent yet: a client finds out by the answer or by GET.
+// # Webhooks
+//
+// With Config.WebhookURL every outcome is told to that address too, signed in the form of Standard Webhooks (package
+// webhook), Config.WebhookDelay after it happened, until the receiver says 2xx, for 72 hours, in no order:
+//
+//	{"id":"evt_...", "object":"event", "type":"payment_intent.succeeded", "created":1790000000,
+//	 "data":{"object":{the intent or refund as it was then}}}
+//
+// Types: payment_intent.amount_capturable_updated (authorized), .payment_failed (declined), .succeeded (captured),
+// .canceled (voided or expired), and refund.created. Events follow from the ledger and carry the same ids after a
+// restart; which of them are delivered is kept in a second file, LedgerPath with ".webhooks". Tokens and outage do not
+// concern them. The fault route webhook does (it is not part of *), with kinds of its own:
+//
+//	drop        never send it
+//	late        send it delay_ms later
+//	duplicate   send it twice
+//	reorder     send it after the next one, or after delay_ms (default 2 s) if none comes
 package gatewaysim

@@ -48,7 +48,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /admin/totals", func(w http.ResponseWriter, _ *http.Request) {
 		sandbox.Respond(w, s.Totals())
 	})
-	s.provider.Admin(mux, s.log)
+	s.provider.Admin(mux, s.hooks, s.log)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write(noSuch(http.StatusNotFound, "route", r.Method+" "+r.URL.Path).answer().Body)
