@@ -25,11 +25,11 @@ import (
 // An error means that the database, not a record, was the trouble: nothing is lost when the same records are
 // processed again. Records that cannot be applied are parked and are no error.
 func (w *Worker) Process(ctx context.Context, records []*kgo.Record) ([]*kgo.Record, error) {
-	started := w.now()
+	started, now := time.Now(), w.Now()
 	deliveries := make([]*delivery, len(records))
 	links := make([]trace.Link, 0, len(records))
 	for i, record := range records {
-		deliveries[i] = w.decode(record, started)
+		deliveries[i] = w.decode(record, now)
 		if c := deliveries[i].command; c != nil && c.parent.IsValid() {
 			links = append(links, trace.Link{SpanContext: c.parent})
 		}
@@ -45,7 +45,7 @@ func (w *Worker) Process(ctx context.Context, records []*kgo.Record) ([]*kgo.Rec
 		return nil, fmt.Errorf("processing %d records: %w", len(records), err)
 	}
 	w.metrics.batchRecords.Observe(float64(len(records)))
-	w.metrics.batchSeconds.Observe(w.now().Sub(started).Seconds())
+	w.metrics.batchSeconds.Observe(time.Since(started).Seconds())
 	return w.encode(ctx, replies)
 }
 
@@ -73,7 +73,7 @@ func (w *Worker) handle(ctx context.Context, deliveries []*delivery) ([]*outgoin
 		if !blamed || culprit.letter != nil {
 			return nil, err
 		}
-		culprit.park(reason, err, w.now())
+		culprit.park(reason, err, w.Now())
 		return w.handle(ctx, deliveries)
 	}
 	middle := len(deliveries) / 2
@@ -90,7 +90,7 @@ func (w *Worker) handle(ctx context.Context, deliveries []*delivery) ([]*outgoin
 
 func (w *Worker) transact(ctx context.Context, deliveries []*delivery) (*poll, error) {
 	return pg.InTxV(ctx, w.pool, func(tx pgx.Tx) (*poll, error) {
-		p := &poll{w: w, now: w.now(), deliveries: deliveries, replies: make([]*outgoing, len(deliveries))}
+		p := &poll{w: w, now: w.Now(), deliveries: deliveries, replies: make([]*outgoing, len(deliveries))}
 		return p, p.run(ctx, tx)
 	})
 }

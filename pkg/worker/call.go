@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -75,19 +76,19 @@ func (c *calls) run(w *Worker, command *command) {
 		return
 	}
 	// A call that begins too late could still be on its way when its lease has ended and the resolver asks again.
-	if c.ctx.Err() != nil || w.now().After(command.latest) {
+	if c.ctx.Err() != nil || w.Now().After(command.latest) {
 		c.drop(w, command)
 		return
 	}
 	w.metrics.callsInFlight.Inc()
 	defer w.metrics.callsInFlight.Dec()
-	started := w.now()
+	started := time.Now()
 	a := w.ask(c.ctx, command)
 	result := "answered"
 	if a.err != nil {
 		result = "unknown"
 	}
-	w.metrics.callSeconds.WithLabelValues(command.messageType(), result).Observe(w.now().Sub(started).Seconds())
+	w.metrics.callSeconds.WithLabelValues(command.messageType(), result).Observe(time.Since(started).Seconds())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ready = append(c.ready, a)

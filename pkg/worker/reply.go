@@ -162,7 +162,7 @@ func (w *Worker) encode(ctx context.Context, replies []*outgoing) ([]*kgo.Record
 			Subject:       reply.body.GetOrderId(),
 			CorrelationID: reply.body.GetSagaId(),
 			CausationID:   reply.command.causation,
-			Time:          w.now(),
+			Time:          w.Now(),
 			Data:          reply.body,
 		})
 		if err != nil {

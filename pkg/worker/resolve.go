@@ -24,7 +24,7 @@ func (w *Worker) Resolve(ctx context.Context) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	leased, lease := w.now(), w.cfg.lease(max(w.cfg.MaxCalls, outstanding+free))
+	leased, lease := w.Now(), w.cfg.lease(max(w.cfg.MaxCalls, outstanding+free))
 	// A claim that is given up half-way may have been committed: nobody would ask until its lease has ended, and that is
 	// long. So a stop lets it finish and the questions be asked, which the drain waits for.
 	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
@@ -87,6 +87,7 @@ func (w *Worker) resolveLoop(ctx context.Context) {
 		}
 		select {
 		case <-ticker.C:
+		case <-w.poked:
 		case <-ctx.Done():
 			return
 		}
@@ -97,11 +98,13 @@ func (w *Worker) resolveOnce(ctx context.Context) error {
 	if _, err := w.Resolve(ctx); err != nil {
 		return err
 	}
-	count, oldest, err := countOpen(ctx, w.pool)
+	asked := time.Now()
+	open, err := countOpen(ctx, w.pool)
 	if err != nil {
 		return err
 	}
-	w.metrics.inDoubt.Set(float64(count))
-	w.metrics.inDoubtOldest.Set(oldest.Seconds())
+	w.clock.Set(open.now, asked)
+	w.metrics.inDoubt.Set(float64(open.count))
+	w.metrics.inDoubtOldest.Set(open.oldest.Seconds())
 	return nil
 }

@@ -55,6 +55,14 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("running worker: %w", err)
 	}
 	w.consumer.Store(consumer)
+	for try := 0; !w.clock.Known(); try++ {
+		if err := w.ReadClock(intake); err != nil {
+			w.log.WarnContext(ctx, "waiting for the database", slog.String("error", err.Error()))
+			if !wait(intake, try) {
+				return nil
+			}
+		}
+	}
 
 	var background sync.WaitGroup
 	background.Go(func() { w.resolveLoop(intake) })

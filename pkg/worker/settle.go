@@ -54,7 +54,7 @@ func (w *Worker) Settle(ctx context.Context) ([]*kgo.Record, error) {
 // stays in doubt and is asked about again, because there is no record that could be parked and nothing may be guessed.
 func (w *Worker) settle(ctx context.Context, answers []*answer, postpone bool) ([]*outgoing, error) {
 	s, err := pg.InTxV(ctx, w.pool, func(tx pgx.Tx) (*settlement, error) {
-		s := &settlement{w: w, now: w.now(), postpone: postpone}
+		s := &settlement{w: w, now: w.Now(), postpone: postpone}
 		return s, s.run(ctx, tx, answers)
 	})
 	if err == nil {

@@ -293,20 +293,89 @@ func claimDue(ctx context.Context, pool *pgxpool.Pool, limit int, lease time.Dur
 	return rows, nil
 }
 
+// A row that is locked is being written down by somebody: it is not waited for, and reported as not woken.
+const wakeSQL = `
+WITH wanted AS (
+    SELECT DISTINCT saga_id, step, generation
+    FROM unnest(@sagas::uuid[], @steps::text[], @generations::integer[]) AS k (saga_id, step, generation)
+), free AS (
+    SELECT s.saga_id, s.step, s.generation
+    FROM step AS s
+    JOIN wanted AS w ON s.saga_id = w.saga_id AND s.step = w.step AND s.generation = w.generation
+    WHERE s.next_probe_at IS NOT NULL AND NOT s.asking
+    ORDER BY s.saga_id, s.step COLLATE "C", s.generation
+    FOR UPDATE OF s SKIP LOCKED
+), woken AS (
+    UPDATE step AS s
+    SET
+        next_probe_at = now(),
+        updated_at = now()
+    FROM free
+    WHERE s.saga_id = free.saga_id AND s.step = free.step AND s.generation = free.generation
+    RETURNING s.saga_id, s.step, s.generation
+)
+SELECT
+    s.saga_id,
+    s.step,
+    s.generation,
+    EXISTS (
+        SELECT 1
+        FROM woken
+        WHERE woken.saga_id = s.saga_id AND woken.step = s.step AND woken.generation = s.generation
+    )
+FROM step AS s
+JOIN wanted AS w ON s.saga_id = w.saga_id AND s.step = w.step AND s.generation = w.generation
+WHERE s.next_probe_at IS NOT NULL`
+
+// wakeRows makes open questions due that are not being asked. It returns the open rows, and whether each is due now.
+func wakeRows(ctx context.Context, tx pgx.Tx, keys []rowKey) (map[Effect]bool, error) {
+	open := make(map[Effect]bool, len(keys))
+	if len(keys) == 0 {
+		return open, nil
+	}
+	sagas, steps, generations := keyArrays(keys)
+	found, err := tx.Query(ctx, wakeSQL, pgx.StrictNamedArgs{
+		"sagas": sagas, "steps": steps, "generations": generations,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("waking rows in doubt: %w", err)
+	}
+	var (
+		e     Effect
+		woken bool
+	)
+	_, err = pgx.ForEachRow(found, []any{&e.SagaID, &e.Step, &e.Generation, &woken}, func() error {
+		open[e] = woken
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("waking rows in doubt: %w", err)
+	}
+	return open, nil
+}
+
 const countOpenSQL = `
 SELECT
     count(*),
-    coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
+    coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8,
+    clock_timestamp()
 FROM step
 WHERE next_probe_at IS NOT NULL`
 
-// countOpen counts the rows in doubt and says how old the oldest is.
-func countOpen(ctx context.Context, pool *pgxpool.Pool) (count int64, oldest time.Duration, err error) {
+// openRows are the rows in doubt, as the database counts them at a time of its clock.
+type openRows struct {
+	count  int64
+	oldest time.Duration
+	now    time.Time
+}
+
+func countOpen(ctx context.Context, pool *pgxpool.Pool) (open openRows, err error) {
 	var seconds float64
-	if err := pool.QueryRow(ctx, countOpenSQL).Scan(&count, &seconds); err != nil {
-		return 0, 0, fmt.Errorf("counting rows in doubt: %w", err)
+	if err := pool.QueryRow(ctx, countOpenSQL).Scan(&open.count, &seconds, &open.now); err != nil {
+		return open, fmt.Errorf("counting rows in doubt: %w", err)
 	}
-	return count, time.Duration(seconds * float64(time.Second)), nil
+	open.oldest = time.Duration(seconds * float64(time.Second))
+	return open, nil
 }
 
 func scanRow(found pgx.CollectableRow) (*storedRow, error) {

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/pg"
 )
 
 // Schema is the migration, in goose's format, of the tables that a participant needs beside those of its domain. It is
@@ -30,7 +31,7 @@ type Worker struct {
 	log           *slog.Logger
 	metrics       *metrics
 	tracer        trace.Tracer
-	now           func() time.Time
+	clock         pg.Clock
 	replyTopic    string
 	registrations []*registration
 	byType        map[string]*registration
@@ -38,6 +39,8 @@ type Worker struct {
 	calls         *calls
 	registerer    prometheus.Registerer
 	consumer      atomic.Pointer[kafka.Consumer]
+	// poked asks the resolver to look now.
+	poked chan struct{}
 }
 
 // New makes a worker without handlers; add them with Handle and HandleCall. The registerer may be nil.
@@ -54,13 +57,20 @@ func New(
 		log:        log.With(slog.String("participant", cfg.Participant)),
 		metrics:    newMetrics(cfg.Participant, registerer),
 		tracer:     otel.Tracer("recourse.dev/pkg/worker"),
-		now:        time.Now,
 		replyTopic: cfg.Kafka.Topics().ReplyTopic(cfg.Participant),
 		byType:     make(map[string]*registration),
 		calls:      newCalls(cfg.MaxCalls),
 		registerer: registerer,
+		poked:      make(chan struct{}, 1),
 	}, nil
 }
+
+// Now is the clock of the participant's database, by which everything that is due or has ended is decided: all processes
+// agree about it, and no step of this machine's clock moves it. Run keeps it right; before Run, ReadClock does.
+func (w *Worker) Now() time.Time { return w.clock.Now() }
+
+// ReadClock asks the database for the time.
+func (w *Worker) ReadClock(ctx context.Context) error { return w.clock.Read(ctx, w.pool) }
 
 // Close ends outstanding outside calls without waiting for their answers; what they asked stays in doubt and is asked
 // again later. Run closes by itself; a worker that is used through Process and Settle alone is closed by its user.

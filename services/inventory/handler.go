@@ -33,7 +33,7 @@ type Handler struct {
 	now func() time.Time
 }
 
-// NewHandler makes a handler; now is time.Now outside tests.
+// NewHandler makes a handler; now is the worker's outside tests.
 func NewHandler(now func() time.Time) *Handler { return &Handler{now: now} }
 
 // Register tells the worker what this service does.

@@ -28,7 +28,7 @@ type API struct {
 
 var _ inventoryapi.StrictServerInterface = (*API)(nil)
 
-// NewAPI makes the API; now is time.Now outside tests.
+// NewAPI makes the API; now is the worker's outside tests.
 func NewAPI(pool *pgxpool.Pool, now func() time.Time, log *slog.Logger) *API {
 	return &API{pool: pool, now: now, log: log}
 }

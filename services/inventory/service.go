@@ -66,8 +66,11 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	if err != nil {
 		return nil, err
 	}
-	NewHandler(time.Now).Register(s.worker)
-	s.sweeper = NewSweeper(s.pool, config.SweepEvery, time.Now, log, registry)
+	if err := s.worker.ReadClock(ctx); err != nil {
+		return nil, err
+	}
+	NewHandler(s.worker.Now).Register(s.worker)
+	s.sweeper = NewSweeper(s.pool, config.SweepEvery, s.worker.Now, log, registry)
 
 	spec, err := inventoryapi.GetSpec()
 	if err != nil {
@@ -88,7 +91,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	if err != nil {
 		return nil, err
 	}
-	NewAPI(s.pool, time.Now, log).Register(s.server.Echo())
+	NewAPI(s.pool, s.worker.Now, log).Register(s.server.Echo())
 	return s, s.server.Listen(ctx)
 }
 

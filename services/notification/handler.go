@@ -43,7 +43,7 @@ type templateID struct {
 
 func newHandler(pool *pgxpool.Pool, mailer Mailer, domain string, giveUpAfter time.Duration) *handler {
 	h := &handler{
-		mailer: mailer, domain: domain, giveUpAfter: giveUpAfter, now: time.Now,
+		mailer: mailer, domain: domain, giveUpAfter: giveUpAfter,
 		compiled: make(map[templateID]*compiled),
 	}
 	h.begin = coalesce.New(func(ctx context.Context, ids []uuid.UUID) ([]*try, error) {
@@ -52,8 +52,9 @@ func newHandler(pool *pgxpool.Pool, mailer Mailer, domain string, giveUpAfter ti
 	return h
 }
 
-// register tells the worker what this service can do.
+// register tells the worker, whose clock is ours, what this service can do.
 func (h *handler) register(w *worker.Worker) {
+	h.now = w.Now
 	worker.HandleCall(w, worker.CallHandler[*notificationv1.SendConfirmation, worker.NoUndo]{
 		Prepare: h.prepare,
 		Call:    h.call,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,7 +82,7 @@ func (s *Service) wire(ctx context.Context) error {
 	s.handler = newHandler(s.pool, mailer, s.config.messageDomain(), s.config.GiveUpAfter)
 	s.handler.register(s.worker)
 
-	follower := &claims{pool: s.pool, now: time.Now}
+	follower := &claims{pool: s.pool, now: s.worker.Now}
 	s.consumer, err = kafka.NewConsumer(s.config.Kafka, "order-claims", kafka.ConsumerOptions{
 		Group:      s.config.Kafka.Topics().Group(Participant + ".claims"),
 		Topics:     []string{s.config.Kafka.Topics().OrderEventsTopic()},

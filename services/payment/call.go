@@ -65,7 +65,7 @@ func (h *Handlers) resolve(ctx context.Context, q question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := open.request
+	r, asked := open.request, h.now()
 	answer := h.gateway.Probe(ctx, r)
 	h.metrics.observe(r.Kind, answer)
 	result := inquiry{operationID: r.OperationID, outcome: answer.Outcome}
@@ -78,9 +78,9 @@ func (h *Handlers) resolve(ctx context.Context, q question) (any, error) {
 	if !ok {
 		return result, nil
 	}
-	if !h.policy.MaySendAgain(open.requestedAt, missing.AsOf) {
+	if !h.policy.MaySendAgain(open.requestedAt, asked) {
 		result.outcome = Unknown{DoubtNotVisible, "the provider shows no effect yet"}
-		if h.policy.Undecided(open.requestedAt, missing.AsOf) == OperationManual {
+		if h.policy.Undecided(open.requestedAt, asked) == OperationManual {
 			result.outcome = Unknown{DoubtKeyForgotten, "the provider shows no effect, and it is too late to send it again"}
 		}
 		return result, nil

@@ -71,10 +71,9 @@ type Unknown struct {
 	Detail string
 }
 
-// NotFound, of a probe: the provider knew nothing of the effect at AsOf. That is no refusal: the request may still be
-// on its way, or may never have been sent.
+// NotFound, of a probe: the provider knows nothing of the effect. That is no refusal: the request may still be on its
+// way, or may never have been sent.
 type NotFound struct {
-	AsOf time.Time
 	// IntentRef is the provider's name of the intent, where there is one to go on with.
 	IntentRef string
 }

@@ -121,7 +121,6 @@ func (g *HTTPGateway) Do(ctx context.Context, r Request) Answer {
 // Probe asks whether the effect is there.
 func (g *HTTPGateway) Probe(ctx context.Context, r Request) Answer {
 	t := &talk{gateway: g, request: r}
-	asOf := time.Now()
 	var (
 		found *paymentIntent
 		no    Outcome
@@ -136,9 +135,9 @@ func (g *HTTPGateway) Probe(ctx context.Context, r Request) Answer {
 	case no != nil:
 		answer.Outcome = no
 	case found == nil:
-		answer.Outcome = NotFound{AsOf: asOf}
+		answer.Outcome = NotFound{}
 	default:
-		answer.Outcome = judge(r, *found, asOf)
+		answer.Outcome = judge(r, *found)
 	}
 	return answer
 }
@@ -196,7 +195,7 @@ func (t *talk) decide(intent *paymentIntent, no Outcome) Outcome {
 	if no != nil {
 		return no
 	}
-	outcome := judge(t.request, *intent, time.Now())
+	outcome := judge(t.request, *intent)
 	if _, missing := outcome.(NotFound); missing {
 		return Unknown{DoubtMismatch, fmt.Sprintf("the answer to %s shows intent %s as %s",
 			t.request.Kind, intent.ID, intent.Status)}

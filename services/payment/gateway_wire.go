@@ -157,7 +157,7 @@ func furthest(r Request, intents []paymentIntent) (*paymentIntent, Outcome) {
 //	requires_capture          succeeded                not found                not found
 //	succeeded                 succeeded                succeeded                refused: already captured
 //	canceled                  refused: expired         refused: expired         succeeded, or refused: expired
-func judge(r Request, intent paymentIntent, asOf time.Time) Outcome {
+func judge(r Request, intent paymentIntent) Outcome {
 	if intent.Amount != r.Amount.Minor || !strings.EqualFold(intent.Currency, string(r.Amount.Currency)) {
 		return Unknown{DoubtMismatch, fmt.Sprintf("intent %s is over %d %s, asked was %s",
 			intent.ID, intent.Amount, intent.Currency, r.Amount)}
@@ -172,12 +172,12 @@ func judge(r Request, intent paymentIntent, asOf time.Time) Outcome {
 		if intent.Status == statusRequiresPaymentMethod && intent.LastPaymentError != nil {
 			return declined(*intent.LastPaymentError, intent.ID)
 		}
-		return NotFound{AsOf: asOf, IntentRef: intent.ID}
+		return NotFound{IntentRef: intent.ID}
 	case statusRequiresCapture:
 		if r.Kind == KindAuthorize {
 			return authorized(r, intent, intent.AmountCapturable)
 		}
-		return NotFound{AsOf: asOf, IntentRef: intent.ID}
+		return NotFound{IntentRef: intent.ID}
 	case statusSucceeded:
 		switch r.Kind {
 		case KindAuthorize:
@@ -258,7 +258,7 @@ func classify(r Request, status int, body []byte) Outcome {
 	case e.Code == "charge_expired_for_capture", e.Code == "capture_charge_authorization_expired":
 		return Refused{Class: FailureExpired, Code: CodeAuthorizationExpired, Detail: detail, IntentRef: ref}
 	case e.Code == "payment_intent_unexpected_state" && e.PaymentIntent != nil:
-		outcome := judge(r, *e.PaymentIntent, time.Now())
+		outcome := judge(r, *e.PaymentIntent)
 		if _, missing := outcome.(NotFound); missing {
 			return Unknown{DoubtMismatch, detail}
 		}

@@ -53,7 +53,7 @@ func NewHandlers(
 	log *slog.Logger, reg prometheus.Registerer,
 ) *Handlers {
 	return &Handlers{
-		pool: pool, gateway: gateway, policy: policy, probeDelays: probeDelays, now: time.Now,
+		pool: pool, gateway: gateway, policy: policy, probeDelays: probeDelays,
 		log: log, metrics: newMetrics(reg),
 	}
 }
@@ -67,8 +67,9 @@ func (h *Handlers) CheckCredentials(context.Context) error {
 	return nil
 }
 
-// Register hands the handlers to the worker.
+// Register hands the handlers to the worker, whose clock is theirs.
 func (h *Handlers) Register(w *worker.Worker) {
+	h.now = w.Now
 	worker.HandleCall(w, worker.CallHandler[*paymentv1.AuthorizePayment, *paymentv1.VoidAuthorization]{
 		Prepare: h.prepareAuthorize, Call: h.callAuthorize, Settle: h.settleAuthorize,
 		PrepareUndo: h.prepareVoid, CallUndo: h.callVoid, SettleUndo: h.settleVoid,

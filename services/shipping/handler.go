@@ -27,7 +27,7 @@ type handler struct {
 }
 
 func newHandler(pool *pgxpool.Pool, carrier Carrier, unitWeightG int64, visibility time.Duration) *handler {
-	h := &handler{carrier: carrier, unitWeightG: unitWeightG, now: time.Now}
+	h := &handler{carrier: carrier, unitWeightG: unitWeightG}
 	h.begin = coalesce.New(func(ctx context.Context, intents []intent) ([]*begun, error) {
 		return begin(ctx, pool, intents, h.now(), visibility)
 	}, coalesce.Options{})
@@ -35,8 +35,9 @@ func newHandler(pool *pgxpool.Pool, carrier Carrier, unitWeightG int64, visibili
 	return h
 }
 
-// register tells the worker what this service can do.
+// register tells the worker, whose clock is ours, what this service can do.
 func (h *handler) register(w *worker.Worker) {
+	h.now = w.Now
 	worker.HandleCall(w, worker.CallHandler[*shippingv1.CreateShipment, *shippingv1.CancelShipment]{
 		Prepare:     h.prepareCreate,
 		Call:        h.callCreate,
