@@ -2,8 +2,8 @@
 #
 #   docker build --build-arg SERVICE=inventory --build-arg VERSION=1.4.0 -t recourse/inventory .
 #
-# SERVICE is coordinator, inventory, payment, shipping, notification, gatewaysim, carriersim or mailsink. All of them are
-# compiled in one layer, which the images share: the second image of a build costs a copy. BASE needs no shell and no
+# SERVICE is coordinator, inventory, payment, shipping, notification, audit, gatewaysim, carriersim or mailsink. All of
+# them are compiled in one layer, which the images share: the second image of a build costs a copy. BASE needs no shell and no
 # libc; the user in it is unprivileged.
 ARG GOLANG=golang:1.26
 ARG BASE=gcr.io/distroless/static-debian12:nonroot

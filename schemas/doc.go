@@ -12,3 +12,4 @@ package schemas
 //go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/payment.cfg.yaml openapi/payment.yaml
 //go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/shipping.cfg.yaml openapi/shipping.yaml
 //go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/notification.cfg.yaml openapi/notification.yaml
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 --config openapi/audit.cfg.yaml openapi/audit.yaml

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	auditapi "recourse.dev/schemas/gen/api/audit"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
 )
 
@@ -18,7 +19,7 @@ func Conservation(ctx context.Context, s System) (*Report, error) {
 		return nil, err
 	}
 	r := compare(b)
-	r.CheckedAt, r.Seconds = begin.UTC(), time.Since(begin).Seconds()
+	r.CheckedAt, r.Seconds, r.AddsUp = begin.UTC(), time.Since(begin).Seconds(), r.OK()
 	return r, nil
 }
 
@@ -37,11 +38,8 @@ type effects struct {
 func (e *effects) blocked() int64 { return e.authorized - e.captured - e.unblocked }
 
 func compare(b *books) *Report {
-	r := &Report{
-		Orders: len(b.orders), ByStatus: map[string]int{},
-		Doubled: []Finding{}, HeldAfterUndo: []Finding{}, Missing: []Finding{}, Stock: []Finding{}, Money: []Finding{},
-		SKUs: []SKUBalance{}, Currencies: []CurrencyBalance{},
-	}
+	r := newReport()
+	r.Orders = len(b.orders)
 	world := b.world()
 	for i := range b.orders {
 		o := &b.orders[i]
@@ -55,7 +53,7 @@ func compare(b *books) *Report {
 	}
 	for _, id := range slices.Sorted(maps.Keys(world)) {
 		if !world[id].known {
-			r.HeldAfterUndo = append(r.HeldAfterUndo, Finding{id, "effects of an order that the coordinator does not have"})
+			r.HeldAfterUndo = append(r.HeldAfterUndo, Finding{Order: id, What: "effects of an order that the coordinator does not have"})
 		}
 	}
 	r.compareStock(b)
@@ -122,7 +120,7 @@ func (b *books) world() map[string]*effects {
 func (r *Report) compareOrder(o *coordinatorapi.Order, w *effects) {
 	id := o.ID.String()
 	say := func(list *[]Finding, format string, args ...any) {
-		*list = append(*list, Finding{id, fmt.Sprintf("%s order: ", o.Status) + fmt.Sprintf(format, args...)})
+		*list = append(*list, Finding{Order: id, What: fmt.Sprintf("%s order: ", o.Status) + fmt.Sprintf(format, args...)})
 	}
 	if w.authorizations > 1 {
 		say(&r.Doubled, "authorized %d times", w.authorizations)
@@ -201,14 +199,14 @@ func (r *Report) compareStock(b *books) {
 		if w == nil {
 			w = &span{}
 		}
-		balance := SKUBalance{
-			SKU: t.Sku, In: t.Ledger.Received + t.Ledger.Returned + t.Ledger.Adjusted + t.Ledger.Transferred,
+		balance := auditapi.SKUBalance{
+			Sku: t.Sku, In: t.Ledger.Received + t.Ledger.Returned + t.Ledger.Adjusted + t.Ledger.Transferred,
 			Shipped: t.Ledger.Shipped, OrderedLeast: w.least, OrderedMost: w.most,
 			Reserved: t.Levels.Reserved, OnHand: t.Levels.OnHand, AddsUp: true,
 		}
 		differs := func(format string, args ...any) {
 			balance.AddsUp = false
-			r.Stock = append(r.Stock, Finding{"", t.Sku + ": " + fmt.Sprintf(format, args...)})
+			r.Stock = append(r.Stock, Finding{What: t.Sku + ": " + fmt.Sprintf(format, args...)})
 		}
 		if !t.Agree {
 			differs("levels, ledger and reservations do not agree: %+v", t)
@@ -224,7 +222,7 @@ func (r *Report) compareStock(b *books) {
 		if reserve := w.most - w.least; t.Levels.Reserved > reserve {
 			differs("%d units are reserved; open orders account for %d", t.Levels.Reserved, reserve)
 		}
-		r.SKUs = append(r.SKUs, balance)
+		r.Skus = append(r.Skus, balance)
 	}
 }
 
@@ -254,18 +252,18 @@ func (r *Report) compareMoney(b *books) {
 		booked[c.Currency] = c.Intents.Captured - c.Intents.Refunded
 		if c.Intents != c.Journal {
 			torn[c.Currency] = true
-			r.Money = append(r.Money, Finding{"", fmt.Sprintf("%s: intents %+v and journal %+v differ", c.Currency, c.Intents, c.Journal)})
+			r.Money = append(r.Money, Finding{What: fmt.Sprintf("%s: intents %+v and journal %+v differ", c.Currency, c.Intents, c.Journal)})
 		}
 	}
 	for _, currency := range slices.Sorted(maps.Keys(want)) {
 		w := want[currency]
-		balance := CurrencyBalance{
+		balance := auditapi.CurrencyBalance{
 			Currency: currency, Charged: charged[currency], Booked: booked[currency],
 			OrderedLeast: w.least, OrderedMost: w.most, AddsUp: !torn[currency],
 		}
 		differs := func(format string, args ...any) {
 			balance.AddsUp = false
-			r.Money = append(r.Money, Finding{"", currency + ": " + fmt.Sprintf(format, args...)})
+			r.Money = append(r.Money, Finding{What: currency + ": " + fmt.Sprintf(format, args...)})
 		}
 		if !w.holds(balance.Charged) {
 			differs("the gateway charged %d; completed orders come to %d, open ones up to %d more",

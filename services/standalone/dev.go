@@ -81,6 +81,7 @@ func welcome(w io.Writer, s *stack.Stack, o stack.Options, took time.Duration) {
   payment        %s
   shipping       %s
   notification   %s
+  audit          %s   (/v1/audits/conservation says whether everything adds up)
   card gateway   %s   (simulated; /admin/ledger shows its own books)
   carrier        %s   (simulated)
   mail           %s   (what was sent)
@@ -100,7 +101,7 @@ Place an order, and wait for its end:
 Break one and read why: take "payment_token":"tok_declined" or "country":"AQ" and another Idempotency-Key,
 then look at "cause", "effects" and "explanation" in the answer.
 `, took.Seconds(), s.URL(stack.Coordinator), s.URL(stack.Inventory), s.URL(stack.Payment), s.URL(stack.Shipping),
-		s.URL(stack.Notification), s.URL(stack.GatewaySim), s.URL(stack.CarrierSim), s.URL(stack.MailSink),
+		s.URL(stack.Notification), s.URL(stack.Audit), s.URL(stack.GatewaySim), s.URL(stack.CarrierSim), s.URL(stack.MailSink),
 		s.Source, s.Broker, kept, o.DataDir, s.URL(stack.Coordinator))
 }
 

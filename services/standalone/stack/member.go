@@ -46,6 +46,13 @@ func (m *member) migrate(ctx context.Context) error {
 
 // start runs the member and waits until it says that it is ready.
 func (m *member) start(ctx context.Context, env ...string) error {
+	if err := m.launch(ctx, env...); err != nil {
+		return err
+	}
+	return m.waitReady(ctx)
+}
+
+func (m *member) launch(ctx context.Context, env ...string) error {
 	log, err := m.openLog()
 	if err != nil {
 		return err
@@ -59,10 +66,7 @@ func (m *member) start(ctx context.Context, env ...string) error {
 	} else {
 		m.startGoroutine(ctx, environ, log)
 	}
-	if err != nil {
-		return err
-	}
-	return m.waitReady(ctx)
+	return err
 }
 
 func (m *member) startGoroutine(ctx context.Context, environ []string, log io.WriteCloser) {
@@ -171,6 +175,16 @@ func (m *member) kill() error {
 	return nil
 }
 
+func (m *member) signal(signal os.Signal) error {
+	if !m.own || m.process == nil {
+		return fmt.Errorf("%s is no process that could be sent a signal", m.name)
+	}
+	if err := m.process.Signal(signal); err != nil {
+		return fmt.Errorf("sending %s to %s: %w", signal, m.name, err)
+	}
+	return nil
+}
+
 func (m *member) died() bool {
 	if m.done == nil || m.asked.Load() {
 		return false
@@ -209,10 +223,10 @@ func free(addr string) bool {
 	return l.Close() == nil
 }
 
-// freeAddress picks a port below the range that the system gives to outgoing
+// FreeAddress picks a port below the range that the system gives to outgoing
 // connections, so that nobody takes it between this look and the member's own
 // listen.
-func freeAddress() (string, error) {
+func FreeAddress() (string, error) {
 	for range 200 {
 		if addr := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)); free(addr) {
 			return addr, nil

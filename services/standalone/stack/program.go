@@ -7,6 +7,7 @@ import (
 
 	"recourse.dev/coordinator"
 	"recourse.dev/pkg/service"
+	"recourse.dev/services/audit"
 	"recourse.dev/services/carriersim"
 	"recourse.dev/services/gatewaysim"
 	"recourse.dev/services/inventory"
@@ -26,6 +27,9 @@ const (
 	Shipping     = "shipping"
 	Notification = "notification"
 	Coordinator  = "coordinator"
+	Audit        = "audit"
+	// SMTP names the mail sink's other address.
+	SMTP = "smtp"
 )
 
 // Names lists the members in the order in which they start.
@@ -90,6 +94,7 @@ var programs = []program{
 	of(Shipping, 8083, shipping.New, shipping.Migrate),
 	of(Notification, 8084, notification.New, notification.Migrate),
 	of(Coordinator, 8080, coordinator.New, coordinator.Migrate),
+	of(Audit, 8085, audit.New, nil),
 }
 
 // Execute runs a member's subcommand as its own binary would, and returns the

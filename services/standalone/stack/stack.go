@@ -35,6 +35,8 @@ type Options struct {
 	Partitions int
 	// DefaultPorts prefers the documented ports over free ones.
 	DefaultPorts bool
+	// Addresses fixes the address of a member, or of SMTP, by name.
+	Addresses map[string]string
 	// OwnProcess lists the members that run as processes of their own, by Executable; these can be killed.
 	OwnProcess []string
 	// Executable understands "serve NAME" like cmd recourse; empty is this process's own.
@@ -139,13 +141,13 @@ func (s *Stack) startServers(ctx context.Context) error {
 func (s *Stack) plan() error {
 	ports := map[string]string{}
 	for _, p := range programs {
-		addr, err := s.address(p.port)
+		addr, err := s.address(p.name, p.port)
 		if err != nil {
 			return err
 		}
 		ports[p.name] = addr
 	}
-	smtp, err := s.address(8025)
+	smtp, err := s.address(SMTP, 8025)
 	if err != nil {
 		return err
 	}
@@ -159,6 +161,10 @@ func (s *Stack) plan() error {
 			fmt.Sprintf("KAFKA_PARTITIONS=%d", s.o.Partitions),
 			"GATEWAY_URL=http://" + ports[GatewaySim],
 			"CARRIER_URL=http://" + ports[CarrierSim],
+			"COORDINATOR_URL=http://" + ports[Coordinator],
+			"INVENTORY_URL=http://" + ports[Inventory],
+			"PAYMENT_URL=http://" + ports[Payment],
+			"SHIPPING_URL=http://" + ports[Shipping],
 			"SMTP_ADDR=" + smtp,
 		}
 		switch p.name {
@@ -180,13 +186,16 @@ func (s *Stack) plan() error {
 	return nil
 }
 
-func (s *Stack) address(preferred int) (string, error) {
+func (s *Stack) address(name string, preferred int) (string, error) {
+	if addr := s.o.Addresses[name]; addr != "" {
+		return addr, nil
+	}
 	if s.o.DefaultPorts {
 		if addr := fmt.Sprintf("127.0.0.1:%d", preferred); free(addr) {
 			return addr, nil
 		}
 	}
-	return freeAddress()
+	return FreeAddress()
 }
 
 func (s *Stack) database(name string) string { return s.o.DatabasePrefix + "_" + name }
@@ -230,6 +239,32 @@ func (s *Stack) Restart(ctx context.Context, name string, env ...string) error {
 	return s.members[name].start(ctx, env...)
 }
 
+// Copy plans another process of a member, at an address of its own and with the same environment otherwise. It is
+// started by Launch, stopped with the rest, and named like a member.
+func (s *Stack) Copy(name, as string) error {
+	addr, err := FreeAddress()
+	if err != nil {
+		return err
+	}
+	m := s.members[name]
+	s.members[as] = &member{
+		program: m.program, addr: addr, env: append(slices.Clone(m.env), "HTTP_ADDR="+addr),
+		logPath: filepath.Join(s.o.DataDir, "log", as+".log"), own: m.own, executable: m.executable,
+	}
+	return nil
+}
+
+// Launch is Restart without the wait for readiness.
+func (s *Stack) Launch(ctx context.Context, name string, env ...string) error {
+	return s.members[name].launch(ctx, env...)
+}
+
+// Signal sends a signal to a member that is a process of its own.
+func (s *Stack) Signal(name string, signal os.Signal) error { return s.members[name].signal(signal) }
+
+// Tail is the end of a member's log.
+func (s *Stack) Tail(name string) string { return s.members[name].tail() }
+
 // Exited is closed when the member's current run has ended.
 func (s *Stack) Exited(name string) <-chan struct{} { return s.members[name].done }
 
@@ -249,6 +284,11 @@ func (s *Stack) Failed() error {
 // Stop ends the members in reverse order, then the servers.
 func (s *Stack) Stop(ctx context.Context) error {
 	var errs []error
+	for name, m := range s.members {
+		if !slices.Contains(Names, name) { // a copy
+			errs = append(errs, m.stop(ctx))
+		}
+	}
 	for _, name := range slices.Backward(Names) {
 		if m := s.members[name]; m != nil {
 			errs = append(errs, m.stop(ctx))

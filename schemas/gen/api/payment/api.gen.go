@@ -209,6 +209,30 @@ func (e PaymentState) Valid() bool {
 	}
 }
 
+// Defines values for WebhookOutcome.
+const (
+	WebhookOutcomeSettled WebhookOutcome = "settled"
+	WebhookOutcomeUnknown WebhookOutcome = "unknown"
+	WebhookOutcomeWaiting WebhookOutcome = "waiting"
+	WebhookOutcomeWoke    WebhookOutcome = "woke"
+)
+
+// Valid indicates whether the value is a known member of the WebhookOutcome enum.
+func (e WebhookOutcome) Valid() bool {
+	switch e {
+	case WebhookOutcomeSettled:
+		return true
+	case WebhookOutcomeUnknown:
+		return true
+	case WebhookOutcomeWaiting:
+		return true
+	case WebhookOutcomeWoke:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListOperationsParamsState.
 const (
 	ListOperationsParamsStateManual  ListOperationsParamsState = "manual"
@@ -467,10 +491,50 @@ type Problem struct {
 	Type       string `json:"type"`
 }
 
+// ProviderEvent An event as the payment provider words it. What else it holds is kept with it.
+type ProviderEvent map[string]interface{}
+
 // Totals defines model for Totals.
 type Totals struct {
 	Currencies []CurrencyTotals `json:"currencies"`
 }
+
+// WebhookEvent defines model for WebhookEvent.
+type WebhookEvent struct {
+	CreatedAt time.Time `json:"created_at"`
+	EventID   string    `json:"event_id"`
+
+	// ObjectRef The provider's name of what it is about.
+	ObjectRef string `json:"object_ref"`
+
+	// Outcome woke: an effect was in doubt and the payment provider was asked at once. settled: nothing was in doubt. unknown: the object
+	// belongs to nothing here; kept as evidence. waiting: a call about the object is on its way.
+	Outcome WebhookOutcome `json:"outcome"`
+
+	// Payload The body as it came.
+	Payload     string     `json:"payload"`
+	ProcessedAt *time.Time `json:"processed_at,omitempty"`
+	ReceivedAt  time.Time  `json:"received_at"`
+
+	// Reference Our name as the provider repeats it, the order id.
+	Reference string `json:"reference"`
+
+	// Source Which provider has sent it.
+	Source string `json:"source"`
+	Type   string `json:"type"`
+}
+
+// WebhookEventPage defines model for WebhookEventPage.
+type WebhookEventPage struct {
+	Events []WebhookEvent `json:"events"`
+
+	// NextCursor Absent on the last page.
+	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// WebhookOutcome woke: an effect was in doubt and the payment provider was asked at once. settled: nothing was in doubt. unknown: the object
+// belongs to nothing here; kept as evidence. waiting: a call about the object is on its way.
+type WebhookOutcome string
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -517,6 +581,37 @@ type ListPaymentsParams struct {
 	// Cursor The next_cursor of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
+
+// ListWebhookEventsParams defines parameters for ListWebhookEvents.
+type ListWebhookEventsParams struct {
+	// ObjectRef Only events about this object of the payment provider.
+	ObjectRef *string `form:"object_ref,omitempty" json:"object_ref,omitempty"`
+
+	// Reference Only events with this reference of ours, the order id.
+	Reference *string         `form:"reference,omitempty" json:"reference,omitempty"`
+	Outcome   *WebhookOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The next_cursor of the page before; opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ReceiveGatewayWebhookParams defines parameters for ReceiveGatewayWebhook.
+type ReceiveGatewayWebhookParams struct {
+	// WebhookID The event's id, the same in every delivery.
+	WebhookID *string `json:"Webhook-Id,omitempty"`
+
+	// WebhookTimestamp Seconds since 1970 when this delivery was signed.
+	WebhookTimestamp *string `json:"Webhook-Timestamp,omitempty"`
+
+	// WebhookSignature v1, and the signature in base64; several are separated by spaces.
+	WebhookSignature *string `json:"Webhook-Signature,omitempty"`
+}
+
+// ReceiveGatewayWebhookJSONRequestBody defines body for ReceiveGatewayWebhook for application/json ContentType.
+type ReceiveGatewayWebhookJSONRequestBody = ProviderEvent
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -616,6 +711,33 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/totals (the `GetTotals` operationId).
 	GetTotals(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListWebhookEvents Events that the payment provider has sent, the last to come first, with what came of them
+	//
+	// Corresponds with GET /v1/webhook-events (the `ListWebhookEvents` operationId).
+	ListWebhookEvents(ctx context.Context, params *ListWebhookEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReceiveGatewayWebhookWithBody Take an event of the payment provider, signed in the form of Standard Webhooks
+	//
+	// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+	// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+	// nothing by itself: if an effect is in doubt about its object, the payment provider is asked about it at once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
+	ReceiveGatewayWebhookWithBody(ctx context.Context, params *ReceiveGatewayWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReceiveGatewayWebhook Take an event of the payment provider, signed in the form of Standard Webhooks
+	//
+	// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+	// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+	// nothing by itself: if an effect is in doubt about its object, the payment provider is asked about it at once.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
+	ReceiveGatewayWebhook(ctx context.Context, params *ReceiveGatewayWebhookParams, body ReceiveGatewayWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListDeadLetters Records that could not be applied, kept with their bytes and headers
@@ -683,6 +805,63 @@ func (c *Client) GetPayment(ctx context.Context, intentID openapi_types.UUID, re
 // Corresponds with GET /v1/totals (the `GetTotals` operationId).
 func (c *Client) GetTotals(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTotalsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListWebhookEvents Events that the payment provider has sent, the last to come first, with what came of them
+//
+// Corresponds with GET /v1/webhook-events (the `ListWebhookEvents` operationId).
+func (c *Client) ListWebhookEvents(ctx context.Context, params *ListWebhookEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWebhookEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReceiveGatewayWebhookWithBody Take an event of the payment provider, signed in the form of Standard Webhooks
+//
+// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+// nothing by itself: if an effect is in doubt about its object, the payment provider is asked about it at once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
+func (c *Client) ReceiveGatewayWebhookWithBody(ctx context.Context, params *ReceiveGatewayWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveGatewayWebhookRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReceiveGatewayWebhook Take an event of the payment provider, signed in the form of Standard Webhooks
+//
+// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+// nothing by itself: if an effect is in doubt about its object, the payment provider is asked about it at once.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
+func (c *Client) ReceiveGatewayWebhook(ctx context.Context, params *ReceiveGatewayWebhookParams, body ReceiveGatewayWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveGatewayWebhookRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -984,6 +1163,185 @@ func NewGetTotalsRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListWebhookEventsRequest constructs an http.Request for the ListWebhookEvents method
+func NewListWebhookEventsRequest(server string, params *ListWebhookEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhook-events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ObjectRef != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "object_ref", *params.ObjectRef, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reference != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reference", *params.Reference, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Outcome != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "outcome", *params.Outcome, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReceiveGatewayWebhookRequest calls the generic ReceiveGatewayWebhook builder with application/json body
+func NewReceiveGatewayWebhookRequest(server string, params *ReceiveGatewayWebhookParams, body ReceiveGatewayWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReceiveGatewayWebhookRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewReceiveGatewayWebhookRequestWithBody constructs an http.Request for the ReceiveGatewayWebhook method, with any body, and a specified content type
+func NewReceiveGatewayWebhookRequestWithBody(server string, params *ReceiveGatewayWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/gateway")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.WebhookID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Webhook-Id", *params.WebhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Webhook-Id", headerParam0)
+		}
+
+		if params.WebhookTimestamp != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Webhook-Timestamp", *params.WebhookTimestamp, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Webhook-Timestamp", headerParam1)
+		}
+
+		if params.WebhookSignature != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Webhook-Signature", *params.WebhookSignature, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Webhook-Signature", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -1062,6 +1420,35 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/totals (the `GetTotals` operationId).
 	GetTotalsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTotalsResponse, error)
+
+	// ListWebhookEventsWithResponse Events that the payment provider has sent, the last to come first, with what came of them
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/webhook-events (the `ListWebhookEvents` operationId).
+	ListWebhookEventsWithResponse(ctx context.Context, params *ListWebhookEventsParams, reqEditors ...RequestEditorFn) (*ListWebhookEventsResponse, error)
+
+	// ReceiveGatewayWebhookWithBodyWithResponse Take an event of the payment provider, signed in the form of Standard Webhooks
+	//
+	// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+	// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+	// nothing by itself: if an effect is in doubt about its object, the payment provider is asked about it at once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
+	ReceiveGatewayWebhookWithBodyWithResponse(ctx context.Context, params *ReceiveGatewayWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveGatewayWebhookResponse, error)
+
+	// ReceiveGatewayWebhookWithResponse Take an event of the payment provider, signed in the form of Standard Webhooks
+	//
+	// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+	// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+	// nothing by itself: if an effect is in doubt about its object, the payment provider is asked about it at once.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
+	ReceiveGatewayWebhookWithResponse(ctx context.Context, params *ReceiveGatewayWebhookParams, body ReceiveGatewayWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveGatewayWebhookResponse, error)
 }
 
 type ListDeadLettersResponse struct {
@@ -1304,6 +1691,95 @@ func (r GetTotalsResponse) ContentType() string {
 	return ""
 }
 
+type ListWebhookEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WebhookEventPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListWebhookEventsResponse) GetJSON200() *WebhookEventPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListWebhookEventsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListWebhookEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListWebhookEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListWebhookEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListWebhookEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReceiveGatewayWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReceiveGatewayWebhookResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReceiveGatewayWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReceiveGatewayWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReceiveGatewayWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReceiveGatewayWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListDeadLettersWithResponse Records that could not be applied, kept with their bytes and headers
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1367,6 +1843,53 @@ func (c *ClientWithResponses) GetTotalsWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseGetTotalsResponse(rsp)
+}
+
+// ListWebhookEventsWithResponse Events that the payment provider has sent, the last to come first, with what came of them
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/webhook-events (the `ListWebhookEvents` operationId).
+func (c *ClientWithResponses) ListWebhookEventsWithResponse(ctx context.Context, params *ListWebhookEventsParams, reqEditors ...RequestEditorFn) (*ListWebhookEventsResponse, error) {
+	rsp, err := c.ListWebhookEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListWebhookEventsResponse(rsp)
+}
+
+// ReceiveGatewayWebhookWithBodyWithResponse Take an event of the payment provider, signed in the form of Standard Webhooks
+//
+// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+// nothing by itself: if an effect is in doubt about its object, the payment provider is asked about it at once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
+func (c *ClientWithResponses) ReceiveGatewayWebhookWithBodyWithResponse(ctx context.Context, params *ReceiveGatewayWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveGatewayWebhookResponse, error) {
+	rsp, err := c.ReceiveGatewayWebhookWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReceiveGatewayWebhookResponse(rsp)
+}
+
+// ReceiveGatewayWebhookWithResponse Take an event of the payment provider, signed in the form of Standard Webhooks
+//
+// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+// nothing by itself: if an effect is in doubt about its object, the payment provider is asked about it at once.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
+func (c *ClientWithResponses) ReceiveGatewayWebhookWithResponse(ctx context.Context, params *ReceiveGatewayWebhookParams, body ReceiveGatewayWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveGatewayWebhookResponse, error) {
+	rsp, err := c.ReceiveGatewayWebhook(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReceiveGatewayWebhookResponse(rsp)
 }
 
 // ParseListDeadLettersResponse parses an HTTP response from a ListDeadLettersWithResponse call
@@ -1534,6 +2057,68 @@ func ParseGetTotalsResponse(rsp *http.Response) (*GetTotalsResponse, error) {
 	return response, nil
 }
 
+// ParseListWebhookEventsResponse parses an HTTP response from a ListWebhookEventsWithResponse call
+func ParseListWebhookEventsResponse(rsp *http.Response) (*ListWebhookEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListWebhookEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WebhookEventPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReceiveGatewayWebhookResponse parses an HTTP response from a ReceiveGatewayWebhookWithResponse call
+func ParseReceiveGatewayWebhookResponse(rsp *http.Response) (*ReceiveGatewayWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReceiveGatewayWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
@@ -1551,6 +2136,12 @@ type ServerInterface interface {
 	// GetTotals Money per currency, from the intents and from the journal, to be compared with the provider's ledger
 	// (GET /v1/totals)
 	GetTotals(ctx echo.Context) error
+	// ListWebhookEvents Events that the payment provider has sent, the last to come first, with what came of them
+	// (GET /v1/webhook-events)
+	ListWebhookEvents(ctx echo.Context, params ListWebhookEventsParams) error
+	// ReceiveGatewayWebhook Take an event of the payment provider, signed in the form of Standard Webhooks
+	// (POST /v1/webhooks/gateway)
+	ReceiveGatewayWebhook(ctx echo.Context, params ReceiveGatewayWebhookParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1679,6 +2270,111 @@ func (w *ServerInterfaceWrapper) GetTotals(ctx echo.Context) error {
 	return err
 }
 
+// ListWebhookEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListWebhookEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListWebhookEventsParams
+	// ------------- Optional query parameter "object_ref" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object_ref", ctx.QueryParams(), &params.ObjectRef, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object_ref: %s", err))
+	}
+
+	// ------------- Optional query parameter "reference" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reference", ctx.QueryParams(), &params.Reference, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reference: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListWebhookEvents(ctx, params)
+	return err
+}
+
+// ReceiveGatewayWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) ReceiveGatewayWebhook(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReceiveGatewayWebhookParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Webhook-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Webhook-Id")]; found {
+		var WebhookID string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Webhook-Id, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Webhook-Id", valueList[0], &WebhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Webhook-Id: %s", err))
+		}
+
+		params.WebhookID = &WebhookID
+	}
+	// ------------- Optional header parameter "Webhook-Timestamp" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Webhook-Timestamp")]; found {
+		var WebhookTimestamp string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Webhook-Timestamp, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Webhook-Timestamp", valueList[0], &WebhookTimestamp, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Webhook-Timestamp: %s", err))
+		}
+
+		params.WebhookTimestamp = &WebhookTimestamp
+	}
+	// ------------- Optional header parameter "Webhook-Signature" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Webhook-Signature")]; found {
+		var WebhookSignature string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Webhook-Signature, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Webhook-Signature", valueList[0], &WebhookSignature, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Webhook-Signature: %s", err))
+		}
+
+		params.WebhookSignature = &WebhookSignature
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReceiveGatewayWebhook(ctx, params)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -1731,6 +2427,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/operations", wrapper.ListOperations, options.OperationMiddlewares["listOperations"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.GetTotals, options.OperationMiddlewares["getTotals"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
+	router.POST(options.BaseURL+"/v1/webhooks/gateway", wrapper.ReceiveGatewayWebhook, options.OperationMiddlewares["receiveGatewayWebhook"]...)
+	router.GET(options.BaseURL+"/v1/webhook-events", wrapper.ListWebhookEvents, options.OperationMiddlewares["listWebhookEvents"]...)
 
 }
 
@@ -1930,6 +2628,79 @@ func (response GetTotalsdefaultApplicationProblemPlusJSONResponse) VisitGetTotal
 	return err
 }
 
+type ListWebhookEventsRequestObject struct {
+	Params ListWebhookEventsParams
+}
+
+type ListWebhookEventsResponseObject interface {
+	VisitListWebhookEventsResponse(w http.ResponseWriter) error
+}
+
+type ListWebhookEvents200JSONResponse WebhookEventPage
+
+func (response ListWebhookEvents200JSONResponse) VisitListWebhookEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhookEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListWebhookEventsdefaultApplicationProblemPlusJSONResponse) VisitListWebhookEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReceiveGatewayWebhookRequestObject struct {
+	Params ReceiveGatewayWebhookParams
+	Body   *ReceiveGatewayWebhookJSONRequestBody
+}
+
+type ReceiveGatewayWebhookResponseObject interface {
+	VisitReceiveGatewayWebhookResponse(w http.ResponseWriter) error
+}
+
+type ReceiveGatewayWebhook204Response struct {
+}
+
+func (response ReceiveGatewayWebhook204Response) VisitReceiveGatewayWebhookResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ReceiveGatewayWebhookdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReceiveGatewayWebhookdefaultApplicationProblemPlusJSONResponse) VisitReceiveGatewayWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
@@ -1947,6 +2718,12 @@ type StrictServerInterface interface {
 	// GetTotals Money per currency, from the intents and from the journal, to be compared with the provider's ledger
 	// (GET /v1/totals)
 	GetTotals(ctx context.Context, request GetTotalsRequestObject) (GetTotalsResponseObject, error)
+	// ListWebhookEvents Events that the payment provider has sent, the last to come first, with what came of them
+	// (GET /v1/webhook-events)
+	ListWebhookEvents(ctx context.Context, request ListWebhookEventsRequestObject) (ListWebhookEventsResponseObject, error)
+	// ReceiveGatewayWebhook Take an event of the payment provider, signed in the form of Standard Webhooks
+	// (POST /v1/webhooks/gateway)
+	ReceiveGatewayWebhook(ctx context.Context, request ReceiveGatewayWebhookRequestObject) (ReceiveGatewayWebhookResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -2084,60 +2861,146 @@ func (sh *strictHandler) GetTotals(ctx echo.Context) error {
 	return nil
 }
 
+// ListWebhookEvents operation middleware
+func (sh *strictHandler) ListWebhookEvents(ctx echo.Context, params ListWebhookEventsParams) error {
+	var request ListWebhookEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListWebhookEvents(ctx.Request().Context(), request.(ListWebhookEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListWebhookEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListWebhookEventsResponseObject); ok {
+		return validResponse.VisitListWebhookEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReceiveGatewayWebhook operation middleware
+func (sh *strictHandler) ReceiveGatewayWebhook(ctx echo.Context, params ReceiveGatewayWebhookParams) error {
+	var request ReceiveGatewayWebhookRequestObject
+
+	request.Params = params
+
+	var body ReceiveGatewayWebhookJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReceiveGatewayWebhook(ctx.Request().Context(), request.(ReceiveGatewayWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReceiveGatewayWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReceiveGatewayWebhookResponseObject); ok {
+		return validResponse.VisitReceiveGatewayWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // Base64 encoded, compressed with deflate, json marshaled OpenAPI spec.
 // Stored as a slice of fixed-width chunks rather than one concatenated
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5FpZjyO3Ef4rhU4AP6RXc9iOHQ3ysHEuwxvMwmsgD56FQHWX1LS6yV6SPVplof8eFI8+2TrWuwGMPI00",
-	"4lGs+uqrg/yQZLKqpUBhdLL8kNRMsQoNKvvtu0ZpqehTjjpTvDZcimSZ/FQgCHxvVpkdAHIDpkCo2RZh",
-	"jRup8AFkzd41uEjShNOUdw2qQ5ImglWYLBM3MUkTnRVYMdqiYu9fodiaIlne396mScVF+H6XJuZQ0zxt",
-	"FBfb5HhMk1e84mYq2z/lHiomDmAkKDSNEsAMVFKbOVlKu1BflBw3rClNsvya5GDvedVUnVTuWycTFwa3",
-	"qJIjSaVQ11JotPp7reS6xIo+ZlIYFFZeVtclzxjJe1O7EX/4RZPwH3oy/F7hJlkmv7vpDHTjftU3YV27",
-	"4/D4/y6YgT3TsFdSbIGJHPb0LyMhl8DWsjHAzcJq0C9Hu700BqvailcrWaMy3B2BuR9WQtK3jVQVM+7M",
-	"X94nUxWkScbKkoaiIC39nGQKmcEkJQ1suKroE6tNo+z/mMiwTEhtm0bkSZpskUxRcm2StxOr02Gzkgtc",
-	"ZTJH2mUyAEWO+YqZgbQ5M/jC8AqTyJKolFQnFrQ/u39Hft4yg3t2WCl816A2K55HhxXG1CttmGn0hXqU",
-	"jclkheeg4A336EeTVVGYKxRgMfuu4QpzMlfP3t6W3YqdQeT6F8wM7Tbaf+KOwR+WjiGUfOY5KmBC71Fh",
-	"vgAhzYo2WIKQkEkhMKOpKWhJvxVcbCFjAgr2jFCwukZB0+gwsjEpKNRo0ifhoFRivgRaLrXQF9LvBBmr",
-	"cAEv126rih3cgmtE0RvvZcxQa7BI8nQG3MBO4H7xJJK0hXY4GynViWORrC2EW3mIaPwZo5D+rlEKRXb4",
-	"SRpW6qkHZv73qW6/f/MIX93ffbOIwZqLVS6btYmzN6tkIwwRNytLoO0sH2nYF1IjePAB12QD2Am5Fw/2",
-	"Y82UCXwvTYEKNnzbKNQkRB/Wf/wqCmtuaVCfg/W/pMCgkWOa/CIbJVh51awRsFs1djJ06/bUFQP5X5Hl",
-	"r9AYVDGCvJJqovzgaKNdpWl4Hltgh4fodLnZEOpGzDJjAjIhd1i4iIkUMh+dJvsqzBV/RnEV4RpZ8yyy",
-	"3MhgTgN2bF/m9rCtYEGvacLOme812+LUhDmyfFXaAfY7N1idRWgPE8d2T6YUO9D3XnY0dUDHQiCF9aKS",
-	"aWNTp8VZch4IGjtp3wGm25YlcAEVF1JBI7jRCyiwzOHPwBpTSMX/gzm8AB+e6eOz5Ln9gO9rEoJEHMG/",
-	"nTnd8G/PqGBdymznZl6AzbD3dLFH4hxmUsgKprYXL+gFP7GeagTx3YXrkcKmi70xvCyvPKpLeWZE24c0",
-	"zp82hZrxHNYs2124vDPdiXNvyXEvX3GcJ3R271mt3bZTfO+gXnsx4D7WKB5DFIqQ7BZXGjMp8giu33CR",
-	"2Qi9Rory0Agbr1KQyqrQp2YXG4aZleJ6t7KOMt3OZtiUQEhl/1BU7HKJSj5fDvaPjewUvlaXhgwu8nNc",
-	"1mr+Bxoc6ItqE/TMPlYBimE+xzUwvcPcloWD458MBW3icelppMpRXTrYHkDHS0S5MSgINIQQJ7qWsGFq",
-	"bLvZoOhBdVXoowoAL7bGGzv6mCYe0asTkTgM0eQMH5n7D6zRx1lP7x5Q4Shjb0n7edZAR+nAiVvjnCWD",
-	"eMj+RPG1h8DLI/+QqybBf06ps2edJT2bo3c0dBF12Wrs8rOEuj+SwuSY8Wtr6Q3jZaNwlZVM634XwNft",
-	"DlbPrLRIsh2B7SBWrJtttEhqF54r08OAHA3j5ZlSfRMvigKbfaFBUCCRvTicS4EPgfPkxlZOoJuMSsU4",
-	"S+dY1dKQK6zm0vZPw82fiWr/DxjOU9nA0TpmG1twSmjB20469g/eyMEV2sxp0AmjvKnrg8VcYKS0CYJd",
-	"Z0NSUNOwZ4dFSIRc68X3QQjLpdSm3+5oQ/gaudi6aLiAiomGlUvQNrf1awHbGFQ08Um0MwumYSPVVhrj",
-	"84Ke6mCHB9vM4Sa0Eyw7sy3j4gEY1Ki0FKAL2ZQ5lFLuFs6xkEoPEpN8G/MnwZQTF8W4D+PN4ntVSQuW",
-	"JE3cMeiXsGbi2ALjan7NDpVv1P56Om6T5KumeVSsXO/pRPoV1rewoEJGTyqZk84a8vbrpLMN3etY4SMz",
-	"3azRRlZtwjftp7i4cZX4PgrEtMqzonOHQpa59tcaFhFRCT8mppxbk4qkueLjL67EBCH3rsGJ3DbhfJkI",
-	"VNpfWdhdW1AMM6aZ2weXUYfDeh2kIMsctYENV9o8gBTlAfYFKgQpWp10tcRG2mz80qRsLiG7smpQuEEC",
-	"K8YNqgtZf6GBuFA01RoVienaobTLYmZJWwFfBdSLIqlnqy6O1vnVzulK9itkGzfq4nVC33n7Wu0CbK9U",
-	"GIXgCXFOuGok9pgLJjofuFXHAgM6G6gvFtO9tj9zSeL94PIkPoSsc6VIu/CJs80kF8EgXGxT3yC0H8kI",
-	"XGyXsw6vgAuwnfVFr8voUxJ3CUGJh++cPYlg5mXb5/NNSDfFDrQM02M5CNXFsr0xohHYbz/azVceJEuX",
-	"wLjFFHP9vyfhdaVXzF5BuR0DjG2WYySwzAAzg2MuwINouL9TyQHNArJSavrZ3ykdgIkn4YhUqmEy45fq",
-	"OQHBojVkEG7gJK17uKGjdpz7Z9uY65VifZ3QPCtlPCvqbrKHwPjx79/Bn776+hvwN9ngCjA97RSH0m3c",
-	"OWXrEh8gl5kOt+Ha6pq59wTErsiyIuoqJ6o9eycw9KG4PNcsyuOlSftqIpLfCG2QtZ6xlvkh7vSSaDS6",
-	"gJGnpo593K+TuvPFPH0cHbnQhvl4N1cFzmVgCo06rGxRELGta/YsZsObuwyf/ma4KePihHv4Loor/qIf",
-	"W05rx/4a1m9lOKGrM5ey/ttFLD265z1H1r0dpoIdrdk2MuKPyHLtn3x0eSbspdqFpHYJ/gI07dobQ/r2",
-	"k3q39f4Vie2vO861V03A9ZPoeCjt7o5oir89Wh8gk1XFRK5t20S4TOkLDZptWQrCErV8tnUl1/Dy9feO",
-	"EkueodDW3jxHYfiGE8ySlzXLCnxxv7jtHvH0/tcBKPkRM9ko3R6JeBCVdqq6W9y60bJGwWqeLJMvF3d2",
-	"0ZqZwhr05vnuJkeWv+hdD27dTWubB3+fJ8vkFdemuxLUSTp4SvVzHBrdkBv3mumYnh3o32Qd347eGt3f",
-	"3p54Z3Td+6LRhWnkmdGj8M+95AZIP+D1s3AE6p9PxXdpxe69Y6LyvKqYOnijKVt7EeJsV0BIA2sEeyKC",
-	"2Q5rA3tuCsIrV7A+GNQWcwWy3OnfsK0eN2BpIzLpsIaZNehjN2xiz6E+2vaIyH3jBJhC60056t0g32EG",
-	"FNe7FGwniwogQZ54SL2fnb5beRKufUJF0/jZhq2rQqeHYijpzT7koCzE+lTsAVzIxzv6MarB/oO4kJzM",
-	"dVfeRoj3twX56Z3DGdR3yv8UmKfKMmCIADNLzX1KbttpxpTkFf3q+owD9GuMWfi/DoPOgP+R6vhe4NBO",
-	"Wq67kjgGu16t2NnoTHlOaIls3m7MhdvYQnpxBu8XPrYclNi/NVz3S9YziA5K/BR4Jvi0C1KI38eQ2RWk",
-	"Y1zefGi7CsdZjP4DA0SnCLV2pzDemb3fp5inunMA/B8YK2aon/pNw19vn8dev83GUcrBDq52nSEc/3TY",
-	"Mo8dDfg+K5gg8LiI5Roq88Y1bTI9Z06fG39GFbevA6MadhKm9lGkorSGGduadCXSJ9G8y5trVBDaXyls",
-	"lKzcvYlLzN2tR/inf6SYgpGUBNFejFLskP/0e8wl5ltb/cXJ3z4PVs/BSRpVJkv7Nnl5c3N3/w0lxIu7",
-	"5be3395bVvKLfAge1JqUyC2weLfB8e3xvwEAAP//",
+	"5Ftbj9s4lv4rB9oF+mFVrssk3TMu7EM6m50OOoMKUgHyMBUYtHRssy2RCkmV4w3qvy8OL7pSvqSrB2jM",
+	"U7ksijw85zu3j/S3JJNlJQUKo5P5t6RiipVoUNn/XtdKS0WfctSZ4pXhUiTz5OMGQeBXs8jsAJArMBuE",
+	"iq0RlriSCm9BVuxLjbMkTTi98qVGtU/SRLASk3niXkzSRGcbLBktUbKv71CszSaZ31xdpUnJRfj/Ok3M",
+	"vqL3tFFcrJOnpzR5x0tuxrL9IndQMrEHI0GhqZUAZqCU2kzJUtiJuqLkuGJ1YZL5S5KDfeVlXbZSuf9a",
+	"mbgwuEaVPJFUCnUlhUarv/dKLgss6WMmhUFh5WVVVfCMkbyXlRvxX79pEv5bR4b/VLhK5sl/XLYGunRP",
+	"9WWY167Y3/6nDTOwYxp2Soo1MJHDjr4yEnIJbClrA9zMrAb9dLTaK2OwrKx4lZIVKsPdFph7sBCS/ltJ",
+	"VTLj9vyXm2SsgjTJWFHQUBSkpX8mmUJmMElJAyuuSvrEKlMr+x0TGRYJqW1VizxJkzWSKQquTfJ5ZHXa",
+	"bFZwgYtM5kirjAagyDFfMNOTNmcGLwwvMYlMiUpJdWBC+9h9HXm8ZgZ3bL9Q+KVGbRY8jw7bGFMttGGm",
+	"1ifqUdYmkyUeg4I33J0fTVZFYc5QgMXsl5orzMlcHXt7W7YztgaRy98wM7TaYP2ROwZ/mLsIoeQjz1EB",
+	"E3qHCvMZCGkWtMAchIRMCoEZvZqClvRsw8UaMiZgwx4RNqyqUNBrtBlZmxQUajTpg3BQKjCfA02XWugL",
+	"6VeCjJU4g1dLt1TJ9m7CJaLojPcyZqg1WCT5cAbcwFbgbvYgkrSBdtgbKdWJY5GsLYQbeSjQ+D1GIf26",
+	"VgpFtv8oDSv02AMz/3ys27f3d/Di5vqnWQzWXCxyWS9NPHqzUtbCUOBmRQG0nI1HGnYbqRE8+IBrsgFs",
+	"hdyJW/uxYsqEeC/NBhWs+LpWqEmILqx/fBGFNbdhUB+D9T+kwKCRpzT5TdZKsOKstwbAbtTYytDO21FX",
+	"DOT/gyx/h8agigXIM0NNND64sNHMUtc8j02wxX30dblaEeoGkWXCBGRC7rBwUiRSyHx2Gq2rMFf8EcVZ",
+	"AdfIimeR6QYGcxqwY7syN5ttBAt6TRN2zHzv2RrHJsyR5YvCDrD/c4PlUYR2MPHUrMmUYnv6v1MdjR3Q",
+	"RSGQwnpRwbSxpdPsaHDuCRrbadcBxssWBXABJRdSQS240TPYYJHDfwOrzUYq/n+YwwX49EwfHyXP7Qf8",
+	"WpEQJOIA/s2b4wXfPKKCZSGzrXvzBGyGtceT3VHMYSaFbMPU+uQJveAH5lO1oHh34nyksPFk94YXxZlb",
+	"dSXPhGi7UMb53aZQMZ7DkmXbE6d3pjuw7zU57ukzDuuE1u4dqzXLtorvbNRrLwbcuwrFXchCkSC7xoXG",
+	"TIo8gut7LjKboZdIWR5qYfNVClJZFfrS7GTDMLNQXG8X1lHGy9kKmwoIqewfyoptLVHKx9PB/r2ZndLX",
+	"4tSUwUV+LJY1mv+VBofwRb0J+sg+VAGKfj3HNTC9xdy2hb3tH0wFTeFx6m6kylGdOthuQMdbRLkyKAg0",
+	"hBAnupawYmpou8mk6EF1VuqjDgBPtsa9Hf2UJh7RiwOZOAzR5AzfWfv3rNHFWUfvHlBhK0NvSbt1Vk9H",
+	"ac+JG+McDQbxlP1M+bWDwNMzfz9WjZL/lFIn9zoZ9GyN3oahk0KX7cZO30vo+yMlTI4ZP7eXXjFe1AoX",
+	"WcG07rIAvm93sHpkhUWSZQTWvVyxrNfRJqmZeKpNDwNyNIwXR1r1VbwpCtHsBw2CEons5OFcCrwNMU+u",
+	"bOcEus6oVYxH6RzLShpyhcVU2f48sfkPCrX/BhHOh7Keo7WRbWjBcUAL3nbQsX/1Rg6u0FROPSaM6qaW",
+	"B4u5wEBpIwQ7ZkNSUtOwY/tZKIQc9eJ5EMJyIbXp0h1NCl8iF2uXDWdQMlGzYg7a1rZ+LmArg4pefBDN",
+	"mxumYSXVWhrj64KO6mCLe0vmcBPoBBud2ZpxcQsMKlRaCtAbWRc5FFJuZ86xkFoPEpN8G/MHwZQTF8WQ",
+	"h/Fm8VxV0oAlSRO3DXoS5kxctMC4mt+zfemJ2t8fjpsi+azXPCoWjns6UH6F+S0sqJHRo07moLOGuv08",
+	"6Syhe15U+M5KN6u1kWVT8I35FJc3zhLfZ4GYVnm2ad1hI4tc+2MNi4iohN+TU47NSU3SVPPxs2sxQcid",
+	"IziRWxLOt4lArf2Zjd25DUW/Ypo4fXAVddis10EKsshRG1hxpc0tSFHsYbdBhSBFo5O2l1hJW42fWpRN",
+	"FWRndg0KV0hgxbhB9UZWP2igWCjqcomKxHR0KK0ym5jSdsBnAfWkTOqjVZtHq/xs53Qt+xmyDYm6eJ/Q",
+	"dd6uVtsE22kVBil4FDhHsWog9jAWjHTec6s2CvTCWU99sZzutf0HtyTeD04v4kPKOtaKNBMf2NtEcREM",
+	"wsU69QSh/UhG4GI9n3R4BVyAZdZnHZbRlyTuEIIKD8+cPYhg5nnD83kS0r1iB9oI04lyELqLeXNiRCOw",
+	"Sz/axRceJHNXwLjJFHP834PwutILZo+g3IoBxrbKMRJYZoCZ3jZn4EHUX9+pZI9mBlkhNT32Z0p7YOJB",
+	"uEAqVb+Y8VN1nIBg0RgyCNdzksY93NABHee+bIi5TivW1Qm9Z6WMV0XtSXYfGB/+9zX87cXLn8CfZINr",
+	"wPSYKQ6t25A5ZcsCbyGXmQ6n4drqmrn7BBRdkWWbqKsc6PbsmUDfh+LynDMpj7cmza2JSH0jtEHWeMZS",
+	"5vu400sKo9EJjDz06tDH/Typ21/M04fZkQttmM93U13gVAWm0Kj9wjYFEds6smc2md7cYfj4meGmiIsT",
+	"zuHbLK74RTe3HNaOfRrmb2Q4oKv33sXfPIbLG3luz6FY8b6DJqNqHN7EeCUoAlGn0ysj2wpzJ1WugZsZ",
+	"2LIJC21ZbFd4cg1brAzsuNnYCxsR4Y6cGPv/Tkohg0PoY5mks0JMa59wuZFy2yhtIN53NBBWk1MgdAuf",
+	"z+u4jtTeiYlzg6ddwfC77VzBqNi+kCyPS0N+TJjgxl1KmGCuM9T6TCUpzJA/nv3SZLl7VyunsIDggFyF",
+	"FTJDW0jbyhd4Ht2LlrXK8Hi/xbQjBnjcGBM3cAbA9It1AJMGp++gpF+O9irArg5bBLQmPQb3eG1opTnd",
+	"G3v+8y87XfZCHtjh5C2fndziHJgAXK0wcy1gqPtapmkUAJsiiZG8Gc5AozHFsJBqK8geo+XEexBLLKRY",
+	"2+IsvEU95a0LoLYQ5Dna6XeMG1euQsaKwt+HayejeNBh0HqFGe3REkxWwh7H5KeNVE5PNr+uZKRwQpZr",
+	"fzevo5ydVNvAPszB31RJWx66X2cPNdpc97MHoa44tncCgOsH0RaMaXvIT6/4Y/7lHjJZlkzk2vLbwjn2",
+	"Dxo0W7MUhK2o5aMlALmGV+/fOhUVPEOhLS5I04avONUDyauKZRu8uJldtbctO9+1mT75gJmslW62RAUr",
+	"Ku1UdT27cqNlhYJVPJknf5ld20krZjbWnS4fry9zZPlF5x7H2l2JaQiLt3kyT95xbdq7GzpJe3de/xl3",
+	"zHbIpbt2+pQeHegvzz59HlwKvbm6OnAh9LyLoIObLZH7oHfC38uVKyD9gNfPzFW6/p5rfJVG7M6F0zTR",
+	"dVkytfdGU5YkI8RZ+lZIA0sEuyOCWVvDmA1yBcu9QW0xt0GWO/0bttbDkzJaiEzaJ5smDXrXDhvZs6+P",
+	"hscWuWe4gSm03pSj3vYaU2ZAcb1NwR45wG6Dgjxxn3o/O3wI/iAcz61wfL/OEmCBkqfMR3qzN+6oXbQ+",
+	"FbupHIiTNmq7wrMFSwhWUzR4JEKlfy7Ijw+Hj6C+Vf5zYJ4quIAhAsxkaO6G5Obcw6aOPg16xAG6ZNAk",
+	"/N+HQUfAfyeKfTdxaCctJb3AXcZg1yH1Whsd4VEJLZHFm4W5cAtbSM+O4P3EW/E9LvTPhusut3gE0UGJ",
+	"z4Fngk8zIaX4XQyZLXM4xOXlt4b+fZrE6N8xQHSMUGt3SuOt2buE8nSoOwbAf4GxYob62D3d+f32uesc",
+	"jNg8SjXY3lW5EwHH/8bDRh47GvBrtmGCwOMylmO+p41rGmJhypyeJ/gDVdxc445q2EmY2tvrisoa20Eg",
+	"OC7rWTTv6uYKFYRzihRWSpbugNsV5u54Onzpb5On1IkskfJ5xajEDvVPl4goMF9bmu5Q8N+5tuuibR8n",
+	"U0C3ZTwtD7hJmxaIkoDrgSaai8ns0O2r4z/nevny6M+5Dono9cc1NG27Tey10mP+ISZi7/Dp+yWM7r5h",
+	"CE6D9ZAs+rOlqRHXcSRXORM+hz86aLtmI9r8BgYpbYkPI11VbfNZ6oDU9scO6GXHCb3DjV1QX3buDVRS",
+	"m9g15LVAW+sFt+X5LHw0vERtWFnNljLfe0l++cer1xf3v7y6efljQ5JozBQaKo8+vfn5l7u7Xxf3b15/",
+	"ePMxDb9ihJdQclEbpIZ+LWdwc/UCNNt3NONoZ1tcSUX1ppA7kMqdOwEyVXBUkGPBbXbw/q5JJR3RoSGw",
+	"3U1A/SACvbLcAzcai9Uc+KpD+/Au6+PTUAgradxoTc/Upi3PBdkuqB/oPjhy7u/OFB6Kx4Ldx6CRHzTw",
+	"PG33yoVPj0ETTfhwvWnr5H6li7f5VAC5vrq6OiGq+RMR31Be/+2nq9BGct0ahJoJbdF0VKKPAVe/U7DH",
+	"6/YHcLQ0M7WyGloyjT++uAVNqvLNskZSuHGMka5Y5n79dVDQ+zDplKAvooJ+bk6gfpb5/vnqt96xzlOf",
+	"CaVC82kUQl/E2fyBrz1Li8m2aJ3KTj2RjVOPENdI2WPSksbeGyZypnL4FEJZPLrZH4qqx+AytSrIeMZU",
+	"88vL65ufZlezq9n1/K9Xf72x+cRP8S2YtakZCUohFbYVTOfbZtGnz0//HwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

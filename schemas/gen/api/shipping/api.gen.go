@@ -152,6 +152,30 @@ func (e ShipmentState) Valid() bool {
 	}
 }
 
+// Defines values for WebhookOutcome.
+const (
+	WebhookOutcomeSettled WebhookOutcome = "settled"
+	WebhookOutcomeUnknown WebhookOutcome = "unknown"
+	WebhookOutcomeWaiting WebhookOutcome = "waiting"
+	WebhookOutcomeWoke    WebhookOutcome = "woke"
+)
+
+// Valid indicates whether the value is a known member of the WebhookOutcome enum.
+func (e WebhookOutcome) Valid() bool {
+	switch e {
+	case WebhookOutcomeSettled:
+		return true
+	case WebhookOutcomeUnknown:
+		return true
+	case WebhookOutcomeWaiting:
+		return true
+	case WebhookOutcomeWoke:
+		return true
+	default:
+		return false
+	}
+}
+
 // Address defines model for Address.
 type Address struct {
 	City string `json:"city"`
@@ -262,6 +286,9 @@ type Problem struct {
 	Type       string  `json:"type"`
 }
 
+// ProviderEvent An event as the carrier words it. What else it holds is kept with it.
+type ProviderEvent map[string]interface{}
+
 // Shipment defines model for Shipment.
 type Shipment struct {
 	Carrier       *string            `json:"carrier,omitempty"`
@@ -340,6 +367,43 @@ type Totals struct {
 	LabelsVoided int64 `json:"labels_voided"`
 }
 
+// WebhookEvent defines model for WebhookEvent.
+type WebhookEvent struct {
+	CreatedAt time.Time `json:"created_at"`
+	EventID   string    `json:"event_id"`
+
+	// ObjectRef The provider's name of what it is about.
+	ObjectRef string `json:"object_ref"`
+
+	// Outcome woke: an effect was in doubt and the carrier was asked at once. settled: nothing was in doubt. unknown: the object
+	// belongs to nothing here; kept as evidence. waiting: a call about the object is on its way.
+	Outcome WebhookOutcome `json:"outcome"`
+
+	// Payload The body as it came.
+	Payload     string     `json:"payload"`
+	ProcessedAt *time.Time `json:"processed_at,omitempty"`
+	ReceivedAt  time.Time  `json:"received_at"`
+
+	// Reference Our name as the provider repeats it, the shipment id.
+	Reference string `json:"reference"`
+
+	// Source Which provider has sent it.
+	Source string `json:"source"`
+	Type   string `json:"type"`
+}
+
+// WebhookEventPage defines model for WebhookEventPage.
+type WebhookEventPage struct {
+	Events []WebhookEvent `json:"events"`
+
+	// NextCursor Absent on the last page.
+	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// WebhookOutcome woke: an effect was in doubt and the carrier was asked at once. settled: nothing was in doubt. unknown: the object
+// belongs to nothing here; kept as evidence. waiting: a call about the object is on its way.
+type WebhookOutcome string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -369,6 +433,37 @@ type ListShipmentsParams struct {
 	// Cursor The next_cursor of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
+
+// ListWebhookEventsParams defines parameters for ListWebhookEvents.
+type ListWebhookEventsParams struct {
+	// ObjectRef Only events about this object of the carrier.
+	ObjectRef *string `form:"object_ref,omitempty" json:"object_ref,omitempty"`
+
+	// Reference Only events with this reference of ours, the shipment id.
+	Reference *string         `form:"reference,omitempty" json:"reference,omitempty"`
+	Outcome   *WebhookOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The next_cursor of the page before; opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ReceiveCarrierWebhookParams defines parameters for ReceiveCarrierWebhook.
+type ReceiveCarrierWebhookParams struct {
+	// WebhookID The event's id, the same in every delivery.
+	WebhookID *string `json:"Webhook-Id,omitempty"`
+
+	// WebhookTimestamp Seconds since 1970 when this delivery was signed.
+	WebhookTimestamp *string `json:"Webhook-Timestamp,omitempty"`
+
+	// WebhookSignature v1, and the signature in base64; several are separated by spaces.
+	WebhookSignature *string `json:"Webhook-Signature,omitempty"`
+}
+
+// ReceiveCarrierWebhookJSONRequestBody defines body for ReceiveCarrierWebhook for application/json ContentType.
+type ReceiveCarrierWebhookJSONRequestBody = ProviderEvent
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -463,6 +558,33 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/totals (the `GetTotals` operationId).
 	GetTotals(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListWebhookEvents Events that the carrier has sent, the last to come first, with what came of them
+	//
+	// Corresponds with GET /v1/webhook-events (the `ListWebhookEvents` operationId).
+	ListWebhookEvents(ctx context.Context, params *ListWebhookEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReceiveCarrierWebhookWithBody Take an event of the carrier, signed in the form of Standard Webhooks
+	//
+	// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+	// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+	// nothing by itself: if an effect is in doubt about its object, the carrier is asked about it at once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
+	ReceiveCarrierWebhookWithBody(ctx context.Context, params *ReceiveCarrierWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReceiveCarrierWebhook Take an event of the carrier, signed in the form of Standard Webhooks
+	//
+	// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+	// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+	// nothing by itself: if an effect is in doubt about its object, the carrier is asked about it at once.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
+	ReceiveCarrierWebhook(ctx context.Context, params *ReceiveCarrierWebhookParams, body ReceiveCarrierWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListDeadLetters Records that could not be applied, kept with their bytes and headers
@@ -515,6 +637,63 @@ func (c *Client) GetShipment(ctx context.Context, shipmentID openapi_types.UUID,
 // Corresponds with GET /v1/totals (the `GetTotals` operationId).
 func (c *Client) GetTotals(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTotalsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListWebhookEvents Events that the carrier has sent, the last to come first, with what came of them
+//
+// Corresponds with GET /v1/webhook-events (the `ListWebhookEvents` operationId).
+func (c *Client) ListWebhookEvents(ctx context.Context, params *ListWebhookEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWebhookEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReceiveCarrierWebhookWithBody Take an event of the carrier, signed in the form of Standard Webhooks
+//
+// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+// nothing by itself: if an effect is in doubt about its object, the carrier is asked about it at once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
+func (c *Client) ReceiveCarrierWebhookWithBody(ctx context.Context, params *ReceiveCarrierWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveCarrierWebhookRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReceiveCarrierWebhook Take an event of the carrier, signed in the form of Standard Webhooks
+//
+// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+// nothing by itself: if an effect is in doubt about its object, the carrier is asked about it at once.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
+func (c *Client) ReceiveCarrierWebhook(ctx context.Context, params *ReceiveCarrierWebhookParams, body ReceiveCarrierWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveCarrierWebhookRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -742,6 +921,185 @@ func NewGetTotalsRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListWebhookEventsRequest constructs an http.Request for the ListWebhookEvents method
+func NewListWebhookEventsRequest(server string, params *ListWebhookEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhook-events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ObjectRef != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "object_ref", *params.ObjectRef, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reference != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reference", *params.Reference, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Outcome != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "outcome", *params.Outcome, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReceiveCarrierWebhookRequest calls the generic ReceiveCarrierWebhook builder with application/json body
+func NewReceiveCarrierWebhookRequest(server string, params *ReceiveCarrierWebhookParams, body ReceiveCarrierWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReceiveCarrierWebhookRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewReceiveCarrierWebhookRequestWithBody constructs an http.Request for the ReceiveCarrierWebhook method, with any body, and a specified content type
+func NewReceiveCarrierWebhookRequestWithBody(server string, params *ReceiveCarrierWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/webhooks/carrier")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.WebhookID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Webhook-Id", *params.WebhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Webhook-Id", headerParam0)
+		}
+
+		if params.WebhookTimestamp != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Webhook-Timestamp", *params.WebhookTimestamp, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Webhook-Timestamp", headerParam1)
+		}
+
+		if params.WebhookSignature != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Webhook-Signature", *params.WebhookSignature, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Webhook-Signature", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -813,6 +1171,35 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/totals (the `GetTotals` operationId).
 	GetTotalsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTotalsResponse, error)
+
+	// ListWebhookEventsWithResponse Events that the carrier has sent, the last to come first, with what came of them
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/webhook-events (the `ListWebhookEvents` operationId).
+	ListWebhookEventsWithResponse(ctx context.Context, params *ListWebhookEventsParams, reqEditors ...RequestEditorFn) (*ListWebhookEventsResponse, error)
+
+	// ReceiveCarrierWebhookWithBodyWithResponse Take an event of the carrier, signed in the form of Standard Webhooks
+	//
+	// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+	// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+	// nothing by itself: if an effect is in doubt about its object, the carrier is asked about it at once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
+	ReceiveCarrierWebhookWithBodyWithResponse(ctx context.Context, params *ReceiveCarrierWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveCarrierWebhookResponse, error)
+
+	// ReceiveCarrierWebhookWithResponse Take an event of the carrier, signed in the form of Standard Webhooks
+	//
+	// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+	// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+	// nothing by itself: if an effect is in doubt about its object, the carrier is asked about it at once.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
+	ReceiveCarrierWebhookWithResponse(ctx context.Context, params *ReceiveCarrierWebhookParams, body ReceiveCarrierWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveCarrierWebhookResponse, error)
 }
 
 type ListDeadLettersResponse struct {
@@ -1007,6 +1394,95 @@ func (r GetTotalsResponse) ContentType() string {
 	return ""
 }
 
+type ListWebhookEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WebhookEventPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListWebhookEventsResponse) GetJSON200() *WebhookEventPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListWebhookEventsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListWebhookEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListWebhookEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListWebhookEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListWebhookEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReceiveCarrierWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReceiveCarrierWebhookResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReceiveCarrierWebhookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReceiveCarrierWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReceiveCarrierWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReceiveCarrierWebhookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListDeadLettersWithResponse Records that could not be applied, kept with their bytes and headers
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1057,6 +1533,53 @@ func (c *ClientWithResponses) GetTotalsWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseGetTotalsResponse(rsp)
+}
+
+// ListWebhookEventsWithResponse Events that the carrier has sent, the last to come first, with what came of them
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/webhook-events (the `ListWebhookEvents` operationId).
+func (c *ClientWithResponses) ListWebhookEventsWithResponse(ctx context.Context, params *ListWebhookEventsParams, reqEditors ...RequestEditorFn) (*ListWebhookEventsResponse, error) {
+	rsp, err := c.ListWebhookEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListWebhookEventsResponse(rsp)
+}
+
+// ReceiveCarrierWebhookWithBodyWithResponse Take an event of the carrier, signed in the form of Standard Webhooks
+//
+// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+// nothing by itself: if an effect is in doubt about its object, the carrier is asked about it at once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
+func (c *ClientWithResponses) ReceiveCarrierWebhookWithBodyWithResponse(ctx context.Context, params *ReceiveCarrierWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveCarrierWebhookResponse, error) {
+	rsp, err := c.ReceiveCarrierWebhookWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReceiveCarrierWebhookResponse(rsp)
+}
+
+// ReceiveCarrierWebhookWithResponse Take an event of the carrier, signed in the form of Standard Webhooks
+//
+// Signed is webhook-id.webhook-timestamp.body, with HMAC-SHA256 and the secret in WEBHOOK_SECRET, at most 5 minutes
+// ago. 204 says that the event is stored, now or by an earlier delivery of the same webhook-id. An event decides
+// nothing by itself: if an effect is in doubt about its object, the carrier is asked about it at once.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
+func (c *ClientWithResponses) ReceiveCarrierWebhookWithResponse(ctx context.Context, params *ReceiveCarrierWebhookParams, body ReceiveCarrierWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveCarrierWebhookResponse, error) {
+	rsp, err := c.ReceiveCarrierWebhook(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReceiveCarrierWebhookResponse(rsp)
 }
 
 // ParseListDeadLettersResponse parses an HTTP response from a ListDeadLettersWithResponse call
@@ -1191,6 +1714,68 @@ func ParseGetTotalsResponse(rsp *http.Response) (*GetTotalsResponse, error) {
 	return response, nil
 }
 
+// ParseListWebhookEventsResponse parses an HTTP response from a ListWebhookEventsWithResponse call
+func ParseListWebhookEventsResponse(rsp *http.Response) (*ListWebhookEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListWebhookEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WebhookEventPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReceiveCarrierWebhookResponse parses an HTTP response from a ReceiveCarrierWebhookWithResponse call
+func ParseReceiveCarrierWebhookResponse(rsp *http.Response) (*ReceiveCarrierWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReceiveCarrierWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
@@ -1205,6 +1790,12 @@ type ServerInterface interface {
 	// GetTotals Labels bought, voided and live, to be compared with the carrier's own ledger
 	// (GET /v1/totals)
 	GetTotals(ctx echo.Context) error
+	// ListWebhookEvents Events that the carrier has sent, the last to come first, with what came of them
+	// (GET /v1/webhook-events)
+	ListWebhookEvents(ctx echo.Context, params ListWebhookEventsParams) error
+	// ReceiveCarrierWebhook Take an event of the carrier, signed in the form of Standard Webhooks
+	// (POST /v1/webhooks/carrier)
+	ReceiveCarrierWebhook(ctx echo.Context, params ReceiveCarrierWebhookParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1301,6 +1892,111 @@ func (w *ServerInterfaceWrapper) GetTotals(ctx echo.Context) error {
 	return err
 }
 
+// ListWebhookEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListWebhookEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListWebhookEventsParams
+	// ------------- Optional query parameter "object_ref" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object_ref", ctx.QueryParams(), &params.ObjectRef, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object_ref: %s", err))
+	}
+
+	// ------------- Optional query parameter "reference" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reference", ctx.QueryParams(), &params.Reference, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reference: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListWebhookEvents(ctx, params)
+	return err
+}
+
+// ReceiveCarrierWebhook converts echo context to params.
+func (w *ServerInterfaceWrapper) ReceiveCarrierWebhook(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReceiveCarrierWebhookParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Webhook-Id" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Webhook-Id")]; found {
+		var WebhookID string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Webhook-Id, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Webhook-Id", valueList[0], &WebhookID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Webhook-Id: %s", err))
+		}
+
+		params.WebhookID = &WebhookID
+	}
+	// ------------- Optional header parameter "Webhook-Timestamp" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Webhook-Timestamp")]; found {
+		var WebhookTimestamp string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Webhook-Timestamp, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Webhook-Timestamp", valueList[0], &WebhookTimestamp, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Webhook-Timestamp: %s", err))
+		}
+
+		params.WebhookTimestamp = &WebhookTimestamp
+	}
+	// ------------- Optional header parameter "Webhook-Signature" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Webhook-Signature")]; found {
+		var WebhookSignature string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Webhook-Signature, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Webhook-Signature", valueList[0], &WebhookSignature, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Webhook-Signature: %s", err))
+		}
+
+		params.WebhookSignature = &WebhookSignature
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReceiveCarrierWebhook(ctx, params)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -1352,6 +2048,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/shipments/:shipment_id", wrapper.GetShipment, options.OperationMiddlewares["getShipment"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.GetTotals, options.OperationMiddlewares["getTotals"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
+	router.POST(options.BaseURL+"/v1/webhooks/carrier", wrapper.ReceiveCarrierWebhook, options.OperationMiddlewares["receiveCarrierWebhook"]...)
+	router.GET(options.BaseURL+"/v1/webhook-events", wrapper.ListWebhookEvents, options.OperationMiddlewares["listWebhookEvents"]...)
 
 }
 
@@ -1512,6 +2210,79 @@ func (response GetTotalsdefaultApplicationProblemPlusJSONResponse) VisitGetTotal
 	return err
 }
 
+type ListWebhookEventsRequestObject struct {
+	Params ListWebhookEventsParams
+}
+
+type ListWebhookEventsResponseObject interface {
+	VisitListWebhookEventsResponse(w http.ResponseWriter) error
+}
+
+type ListWebhookEvents200JSONResponse WebhookEventPage
+
+func (response ListWebhookEvents200JSONResponse) VisitListWebhookEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhookEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListWebhookEventsdefaultApplicationProblemPlusJSONResponse) VisitListWebhookEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReceiveCarrierWebhookRequestObject struct {
+	Params ReceiveCarrierWebhookParams
+	Body   *ReceiveCarrierWebhookJSONRequestBody
+}
+
+type ReceiveCarrierWebhookResponseObject interface {
+	VisitReceiveCarrierWebhookResponse(w http.ResponseWriter) error
+}
+
+type ReceiveCarrierWebhook204Response struct {
+}
+
+func (response ReceiveCarrierWebhook204Response) VisitReceiveCarrierWebhookResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ReceiveCarrierWebhookdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReceiveCarrierWebhookdefaultApplicationProblemPlusJSONResponse) VisitReceiveCarrierWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
@@ -1526,6 +2297,12 @@ type StrictServerInterface interface {
 	// GetTotals Labels bought, voided and live, to be compared with the carrier's own ledger
 	// (GET /v1/totals)
 	GetTotals(ctx context.Context, request GetTotalsRequestObject) (GetTotalsResponseObject, error)
+	// ListWebhookEvents Events that the carrier has sent, the last to come first, with what came of them
+	// (GET /v1/webhook-events)
+	ListWebhookEvents(ctx context.Context, request ListWebhookEventsRequestObject) (ListWebhookEventsResponseObject, error)
+	// ReceiveCarrierWebhook Take an event of the carrier, signed in the form of Standard Webhooks
+	// (POST /v1/webhooks/carrier)
+	ReceiveCarrierWebhook(ctx context.Context, request ReceiveCarrierWebhookRequestObject) (ReceiveCarrierWebhookResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -1638,49 +2415,136 @@ func (sh *strictHandler) GetTotals(ctx echo.Context) error {
 	return nil
 }
 
+// ListWebhookEvents operation middleware
+func (sh *strictHandler) ListWebhookEvents(ctx echo.Context, params ListWebhookEventsParams) error {
+	var request ListWebhookEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListWebhookEvents(ctx.Request().Context(), request.(ListWebhookEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListWebhookEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListWebhookEventsResponseObject); ok {
+		return validResponse.VisitListWebhookEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReceiveCarrierWebhook operation middleware
+func (sh *strictHandler) ReceiveCarrierWebhook(ctx echo.Context, params ReceiveCarrierWebhookParams) error {
+	var request ReceiveCarrierWebhookRequestObject
+
+	request.Params = params
+
+	var body ReceiveCarrierWebhookJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReceiveCarrierWebhook(ctx.Request().Context(), request.(ReceiveCarrierWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReceiveCarrierWebhook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReceiveCarrierWebhookResponseObject); ok {
+		return validResponse.VisitReceiveCarrierWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // Base64 encoded, compressed with deflate, json marshaled OpenAPI spec.
 // Stored as a slice of fixed-width chunks rather than one concatenated
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5Fpbb9vIFf4rg2mBPJSWbCebbJUnY4u2QQM4WAfoQxwQI86hOGtyhp45tCIY/u/FXHgTRxLVdYsCfdm1",
-	"yOG5fuc6eaaZqmolQaKhq2daM80qQNDu1y+NNkrbvziYTIsahZJ0Rb8WQCT8wDRzB4jKCRZAarYBsoZc",
-	"afhIVM0eG1jQhAr7yWMDekcTKlkFdEX9hzShJiugYpZFxX58BrnBgq6uLy8TWgnZ/r5KKO5q+51BLeSG",
-	"vrwk9LOoBE5l+7vakorJHUFFNGCjJWFIKmXwkCylIzQUhUPOmhLp6icrB/shqqbqpfK/epmERNiApi9W",
-	"Kg2mVtKAs98XrdYlVPbPTEkE6eRldV2KjFl5l7U/8affjBX+eSDDHzXkdEX/sOwdtPRvzbKl6ziO1f9n",
-	"wZBsmSFbreSGMMnJ1j5CRbgibK0aJAIXzoKBnOV2w7kG4yGgVQ0ahVchE7iz/9+zf0Iz1UjUu6kDPt3d",
-	"krdX799fXBFW1gW7uLaGn3xfCuk5CITKRFmEB0xrtrO/vb8iB2tlkJVppnj8vYaN8PadwkjDYyM0cLr6",
-	"5hm0oiVe9zH1Xu/vnXxq/RtkaPncIEJV49SKzL9IpbK/cqUrhh45b6/pFEjWqchEGVUGJAeeMhxR4gzh",
-	"AoUTf/KFajBT3nTHUBWkvw2nLUBA4hmc9qw5ULondcRst72YY0Qxabagga9clsmY1gI0aZ8uiFSYWvor",
-	"IhXJlJSQ2S8TYpR9Vwi5IRmTpGBPQApW1yDtZ43sCdvPExctUt3LxrB1CYEDyVgFi3tJrelt5H/rBLI5",
-	"JPCmCe3pDbTsvfAXYPwzIIKO4WO+N0Frn5MnbwQfUWkawWMEHiAe0SrPDeA+QN+/iwK0ZhoFhqiaAWgN",
-	"LKS4sW/v0JnaBldCcqUJ/GBVXQJpJIdMcfdWaVIwyUvQac2kyKIJRQPX4gnkWaGBqhbZ6cTgDenODlXv",
-	"bNbp17onoQew3qPgC9vAFAkcGE9Ld2CcHY9F7gBasbTZV+qp/W/WFr1ESRdbJTPoyvjiZHSPBI1p+pmt",
-	"oYwUFB++qVMn1liEA28MUVtJBG+7C1OIugKJUednymBaCelVnIHfrNEaZHagfr27vvoQr1pWqXRmoBlk",
-	"eDLrOjPduZPWd5plD0JuUtlUa9CnkdkJ1LI76Iq7Vpo2i1kyYNClsUY+SLW1+K0bnRXMuKca8sb/9aQE",
-	"T4cfhAeWQ/f7QOK7rUGzNlVE6+J8pLcVNgJzDpk4tzLmTJSNhjQrmYn3IN2JQ73Fg5D8lNSdBf5hD9tU",
-	"2z6YC6XO9GepNwuAnXAdCAMYUiNkBv9m8R9pGKzUCrSnTtLDIAbesfEG+F03uwC847CbCXzTZBkAd0+t",
-	"1w+g+QvLHqKZ20XifCT79BjBce0ZzE4y8DizBG9BbApMN7My5J47B0J5lgNySat6zHuDEWicZn/96y/k",
-	"z+9++kDCCER8y2ts2t2rGIdC71iTbKvw2Bm/n2itrHlmJOX2YOLZxOyy73UhDbIQbpHoR71LWT5mPnCt",
-	"javGxN+hwBKOzFdDjGlxoSEHWxlPh7h729LvZDii812o4AebgvigqYGdm/g6p88KxVauT2hn6qlvulw2",
-	"n2Rf82L0NAc9N75D5M1n3SaoCOPet3GU5Y05Pkb7A0dCxLANm525ClGnqE6W/LCaCF9YR71qA9Z6/4we",
-	"LKFNzc8E5V7wDFUZIKK34NBbfeFsbdZCfICPEU5HYTMS91hgugCYFjYh22o0scNjwySGFdGkphzblSXU",
-	"PDQz2tvA2x8f8DumRnyyeqUxqEfh+QnmrqkqpnfT0DwADnNUza6vGaviJ4Kux1kFjdZQEmHIGoTckLVq",
-	"NgUu/OM09ECj9cob064/tsyQUhl025GOQqnUA3DS1It76aiUlpWSQ1aBSZgixtsbwwQnUn20DzXY41L5",
-	"Txcks4WwLIXcxIS/l37WaM91U8iYwVY1peWAxB4nAj+OaRkUZUlK8QQdw4mx7Jfjzc+ecdveJ+3byNYY",
-	"o/Gp16j7MRyeOv7RjnMfPedVz35N+yqV9azaNao300nfFKoOY75PtW4BZD3guBzY8rxCkfo/KCOx4tFi",
-	"4bzi8FUhK82heSf1UT51sJtvDIEn0G0msIPV6c1MoCtkylWzPkyZGZuALGK2hTJA2sWFzyVIXECSHZzJ",
-	"12aEKc/bnKDlknQZBfh5dMOC5AjlM6jGlkCdK/ZZjlWbGnjq9Bc3kOQqMrUB4ybcKIWdXG3LwVbpB9Ck",
-	"UCU3q25VZxJ7SmgSmhRXQvyTkOrbqDGEaSAV4/5MlxDJencvM1VVTHJDVE6Y9MnhjSG2U0qIdAhT9j9Y",
-	"CENuvnzyKbsUGUjjfCk4SBS5y5H0pmZZARfXi8v+CnDwrJ+Y6K+QqUabXk2a0CfQxpvianHpj6saJKsF",
-	"XdG3iytHtWZYuBhZPl0tOTB+MdjobvyOvWvWPnGLaWGw3+L6vq6/if0WTz39kaW/DH1JTh4MV7ov3/eu",
-	"Kq8vL49cU553Pbm3447cUt7KcFuscmLtQ4J9Fn4CD7evcS6d2INr0ISatjg6r2luCFqQZl0XsAbiNAKe",
-	"kAeokWwFFgGM6x2CccArgHFvf2QbM1pkGfrdMrIuHXWAB/3ZYXvqzX1rlLvRitv4nbcwfSGMXVwPp4bO",
-	"MSeqmYVIhHvPWUjP2RWNQ5y7cWQWHvZK4wyU/k/BeTRWnABzZ8fXQLIF0TCXStiCQZILbXCA0MG0MAHo",
-	"8nnQIbwchOvfoEPrFKwOADalDfw/ajv6UoS6gXPA+N9wW8xlX0f3Sb/fUxYCLT2fWIQNJTsbJm3xS8Jc",
-	"YdOMrVk7fzHtBiFU46vt8M80jjsZu8bskE9D6/YfNHLgcMDEXsJXCQXf8/kOp22VnCltU5NYA66BWIJM",
-	"A+9y+95lYgl849ay8eTutun6qcV9o0u6ogVivVour64/2Hq/uFr9fPnzW5dwApHn/aAwLnG1Obrn8PL9",
-	"5V8BAAD//w==",
+	"5Frdb9s4Ev9XCN0BfTjFcdKvXfcp2+tdi+0hRVOgD5vCoMWxxY1EqiQV1yjyvx+GH/qwKFve5hZ3uJc2",
+	"lqiZ4cxvPsnvSSbLSgoQRieL70lFFS3BgLK/XtdKS4V/MdCZ4pXhUiSL5FMORMA3s8zsAiLXxORAKroB",
+	"soK1VPCKyIp+rWGWpAnHT77WoHZJmghaQrJI3IdJmugsh5Iii5J+ew9iY/JkcTmfp0nJRfh9kSZmV+F3",
+	"2iguNsnDQ5q85yU3Q9neyi0pqdgRI4kCUytBqCGl1GZMlsIS6orCYE3rwiSL5ygH/cbLumylcr9ambgw",
+	"sAGVPKBUCnQlhQarvw9Krgoo8c9MCgPCykurquAZRXnPK7fib79rFP57R4a/Klgni+Qv562Bzt1bfR7o",
+	"Wo797X/OqSFbqslWSbEhVDCyxUdGEiYJXcnaEG5mVoOeHHK7YkyBdhBQsgJluNtCxs0O/9/Tf5pkshZG",
+	"7YYGeHdzTZ5evHhxdkFoUeX07BIVP/i+4MJx4AZKHWXhH1Cl6A5/O3tFFlZSG1osM8ni7xVsuNPvEEYK",
+	"vtZcAUsWvzkGQbTU7b1Pvd33l0Y+ufodMoN8royBsjJDLVL3Yikk/lpLVVLjkPP0MhkCCY1qKC+imwHB",
+	"gC2p6VFi1MCZ4Vb8wReyNpl0qjuEKi/9tV+NAAFhTuC0p83OpltSB9R23YrZRxQVegsK2MJGmYwqxUGR",
+	"8HRGhDRLpL8gQpJMCgEZfpkSLfFdzsWGZFSQnN4DyWlVgcDPatESxs9T6y1C3opa01UBngPJaAmzW5Gg",
+	"6tHzf2sEwhjieSdp0tLr7LK1wt+BsvdgDKgYPqZbE5RyMXnwhrMelbrmLEbgDuIeLddrDWYfoC+eRQFa",
+	"UWW48V41AdAKqA9xfdveGKtqdK6UrKUi8I2WVQGkFgwyyexbqUhOBStALSsqeBYNKAqY4vcgTnINIyue",
+	"HQ8MTpF2bXfrjc6a/QXzpMkI1lsUfKAbGCKBAWXLwi7oR8dDntuBVixstpl6qP+rFaKXSGF9q6Da2DQ+",
+	"O+rdPUFjO31PV1BEEopz36XdTqyw8AueaCK3gnAWqgud86oEYaLGz6Q2y5ILt8UJ+M1qpUBkI/nr2eXF",
+	"y3jWwk0tJzqaNtQcjbpWTTd2JdpO0eyOi81S1OUK1HFkNgIFdqOmuAnShCiGZEAbG8ZqcSfkFvFb1SrL",
+	"qbZPFaxr99e95GzZ/cA/QA7N75HAd12BoiFURPPidKSHDBuBOYOMn5oZ15QXtYJlVlAdr0GaFWO1xR0X",
+	"7JjUjQZ+xcUYasODqVBqVH/S9iYBsBGuAaEHw1JzkcEfTP69HXotBYH2tpO2MIiBt6+8Dn5X9c4D7zDs",
+	"JgJf11kGwOxTtPoImj/Q7C4aua0nTkeyC48RHFeOweQgA18npuAt8E1ulptJEXLPnB2hHMsOuTRsPWa9",
+	"TgvUD7Mf//Ga/Pzs+UviWyDiSl6NYXcvY4y53qEiGbNw3xg/TrSSqJ4JQTksTB2bmF72rc6FNtS7W8T7",
+	"jdot6brPvGNa9Ktax98Zbgo40F91Mab4mYI1YGY87uL2baDfyHBgzx+UvOcM1Jv70AkzZgspWnzoGMeo",
+	"Gvbb2itBAL8iVPeagK1UTGNDS2zjC4UGwg3JZYGPNbmDypAtN7lteiMy3fiqYrRQiTe/CuipwbgB4qTw",
+	"EOR6Z7DPH+Klia/TSbZ5OEZPMVBTY46PBtNZh6AZYdziLY78da0Pt/ZuwQG31XRDJ0fTnFdLI4+WIX5c",
+	"4r9AQz1qURisf0JdmCZ1xU4E5Z5Dd7fSQUSrwa612mQedBYg3sFHD6c9t+mJ++WAY1oHGCZbLkKGHOjh",
+	"a02F8WOrQZ47NL9LE31XTyi5PW+3vMPv0Dbi3d4jtWYtCk8PMDd1WVK1G7rmCDj0wW02tVZ/K65Laequ",
+	"hd/RCgoM0ivgYkNWst7kZuYeL31d1hv5PNFhJLOlmhRSGzuxaSgUUt4BI3U1uxWWSoGspOiy8kx8Z9Of",
+	"KGnKGRHyFT5UgMuFdJ/OSIbJuSi42MSEvxWu/wnrms5osZet6gI5GILLCTev+rS04UVBCn4PDcOBsvDL",
+	"/jRqT7mhHlu2pW1QRq+la3fU/Og2dA3/aBW8j57Tsmc7On6UzHpS7urlm+H0Qeey8qMHF2rtUAotYLmM",
+	"TJ4eIUn9H6SRWPIIWDgtOXyShhZ6rAdbOi8fGtj2XBorSRUiATZ7x6dFni4XSybr1ThlqjEAIWK2udRA",
+	"wjDFxRJDrEOSHZzIFyPCkOf1mhjkkjYRBdhpdP3Q5gDlE6jGBlONKfZZ9rc2VHDM6J9hlUt513QPewHn",
+	"DwQO21KMlRGO8ficsvLdzBNNBC2ByLU7aeMGrW1P2mY/cBrjd9s5janorpCUxaVZSbbD5ogbd14RLduV",
+	"zEDrE5WkIAN+f/JHo1H2ulZOYb6VC3okCiqgBreQ9ga+hLN4zSNrFWPwOedZ3pLNqbbHO/0OcNgFHwlq",
+	"jlkHM2logDtA6ce4XkTrqrEFQWvVY4iPF5BWmulFX8+F/rSjAi/kgR2OHv1t5R0sCBUE1mvI3Mk2F8QG",
+	"CVv89corGiIwRTEzmBENxtgaKpwDdgnMSK/KdFLdihUUUmw0Me3pIdaDr9wwgWL+4Aws+S3lxpaElGS0",
+	"KPz5eksMI4EUhBtNtnTXL9twa3aYZiXsjSI92Ujl9WBHRWsZmacBZdqf9XvnqeyGpbpDL5AF04vGp7R1",
+	"Ma6Ib9WCLrkKBW+oHTShCkhJmVvTlIVktbsVmSxLKpjG4EeFK5GeaIL9YkqEzbMS/zE51+TqwzungYJn",
+	"ILS1NirS8LWtFJOrimY5nF3O5u3ljM6zdpaVfIRM1kq320zS5B6Udqq4mM3dclmBoBVPFsnT2YWlWlGT",
+	"Wy85v784Z0DZWeesbeNOP5uW9R3DzM61ac/XXHfb3pH5Le5v7ZJzd03lIT260F+2efiyd4nkcj4/cIHk",
+	"tIsje6ePkfsj18Lf45FrgvohXj8zNxv192LiXBqxOxdU0kSHFsFaTTGM+tSQrOmFVkDsjoClnXmdA+Nq",
+	"Z0Bb4OVAmdO/oRvdO2LQyRdkhCbt9cGj9mywPbTmvjaKXS8XaXcaiW4d2oHYlaLu7KQxzJGaHiES4d5y",
+	"5sJxtqXzGOdmKDMJD3sNwgSU/lfBuTdcOQLmRo+PgWQEUTeWCtiCNmTNlTYdhHZmJgOAnn/v9EkPo3D9",
+	"JzRoHYLVAgBDWsf+vearzcJuqD4djH+G2WIm+9Q76f9xSyEEmkLSHwRgiQmlTkPyS/10BcMM5qydS/p2",
+	"HGRk/9KRv0B32MimaU/HbOob2P+gkj2HERU7CR/FFVzn6/q80DBaVWJrl6ICV0CQIFXAmti+d82jALax",
+	"B2aHgvvWFYtnbdE7GuG7he60KO+INhUcRnhXwvnrJ17e0YjfbQLil1qfPz96qfWQZF5zXJOmx0DZsA6K",
+	"9ksxKXsTmD8uZFQBTUczDZ/7/e3/Wu4Z9GZH8o+z4mN4nAO1q6K6sSk0umnbnxmJngcuMaUOQrZFyPzE",
+	"wuRQdrzOe9jQ5/R5Z6BbSR0Zgd3wjQA7jQ9+ytks/Gl4CdrQspqtJNt5Sd7+6+r12c3bq8vnL5peTkOm",
+	"wGCt8/nNL2+vr39d3rx5/fHNpzTc4ibPSclFbUDfCrqRM3I5f0Y03XUU4k6KbaUkFVaVQm6JxGLSdpJU",
+	"FaguBhig1K65X4Yq6YhOmjNnd7NI34rQDq52mEWgWC8IX3e6U95tTn2mCHEk7dmKN52qX9a0rLZD6ge0",
+	"j2508Np964F3LKh9Cop4oglnabtFLlySaxTQBAtXYrcu7TmdvWNj4eJiPp9PCGM3kEnsEu2FInLx88s5",
+	"2ebgy9nGDtiaawuioxJ9CnD6QcHuL9IWeXwjqKmV1dCKanjx7BXRqCpa2B5YAyrc2NaX6IpmoI8KehOI",
+	"jgn6LCrol+aK1C+S7R4tZvUvYDz05zRYIT4MAuaz+Lhxz8UeI6x9ondgfcmS7mfd1APD9UBAsHrFJTeG",
+	"CkYVI59D4IrHMntPSt0HT6lVgTYzplqcn19cvpzNZ/PZxeKn+U9PbdLwJL7vF9XaJp+Q8NoKpfO04frw",
+	"5eHfAQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
