@@ -15,6 +15,8 @@ const (
 	CodeMethodNotAllowed     Code = "method_not_allowed"
 	CodeCrossOriginRefused   Code = "cross_origin_refused"
 	CodeCursorInvalid        Code = "cursor_invalid"
+	CodeSignatureInvalid     Code = "signature_invalid"
+	CodeSignatureExpired     Code = "signature_expired"
 )
 
 // Orders and sagas.
@@ -70,6 +72,8 @@ var definitions = []Definition{
 	{CodeMethodNotAllowed, http.StatusMethodNotAllowed, "The method is not allowed here"},
 	{CodeCrossOriginRefused, http.StatusForbidden, "A web page of another origin may not do this"},
 	{CodeCursorInvalid, http.StatusBadRequest, "The cursor is not valid"},
+	{CodeSignatureInvalid, http.StatusUnauthorized, "The signature is missing or not right"},
+	{CodeSignatureExpired, http.StatusUnauthorized, "The signature is too old or of the future"},
 
 	{CodeIdempotencyKeyMissing, http.StatusBadRequest, "The header Idempotency-Key is required"},
 	{CodeIdempotencyKeyReused, http.StatusUnprocessableEntity, "The idempotency key was used for another request"},

@@ -107,6 +107,15 @@ func refuseCrossOrigin() echo.MiddlewareFunc {
 	}
 }
 
+type bodyKey struct{}
+
+// Body is the request's body as it came, for a handler that has to know every byte of it, as a signature does. It is
+// read, never changed.
+func Body(ctx context.Context) []byte {
+	body, _ := ctx.Value(bodyKey{}).([]byte)
+	return body
+}
+
 // readBody reads the whole body under a limit of size and time, and gives the response its time. Deadlines are set on
 // the connection for each request because the server's own timeouts would also end streams.
 func (s *Server) readBody(next echo.HandlerFunc) echo.HandlerFunc {
@@ -136,6 +145,7 @@ func (s *Server) readBody(next echo.HandlerFunc) echo.HandlerFunc {
 		request.Body = io.NopCloser(bytes.NewReader(body))
 		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		request.ContentLength = int64(len(body))
+		c.SetRequest(request.WithContext(context.WithValue(request.Context(), bodyKey{}, body)))
 		return next(c)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/service"
+	"recourse.dev/pkg/webhook"
 )
 
 // Config is all that the service is told, from the environment or from code.
@@ -30,6 +31,12 @@ type Config struct {
 	// GatewayKeyLife is how long the provider remembers idempotency keys, less a margin; after that nothing is sent
 	// again.
 	GatewayKeyLife time.Duration `env:"GATEWAY_KEY_LIFE" envDefault:"23h"`
+
+	// WebhookSecret verifies the provider's webhooks: whsec_ and base64. Without it they are refused, and what they
+	// would have told is found out by probes alone.
+	WebhookSecret service.Secret `env:"WEBHOOK_SECRET"`
+	// WebhookSecretPrevious is accepted as well, while the secret is being changed.
+	WebhookSecretPrevious service.Secret `env:"WEBHOOK_SECRET_PREVIOUS"`
 
 	// MaxBatch is the largest number of commands of one transaction.
 	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
@@ -91,6 +98,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := parseGatewayURL(c.GatewayURL); err != nil {
 		errs = append(errs, err)
+	}
+	if _, err := webhook.ParseKeys(c.WebhookSecret, c.WebhookSecretPrevious); err != nil {
+		errs = append(errs, fmt.Errorf("WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS: %w", err))
 	}
 	for _, d := range c.ProbeDelays {
 		if d <= 0 {

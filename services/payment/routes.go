@@ -13,12 +13,14 @@ import (
 
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/httpserver"
+	"recourse.dev/pkg/webhook/inbox"
 	paymentapi "recourse.dev/schemas/gen/api/payment"
 )
 
 // routes answers the API. Requests that reach it follow the API's description.
 type routes struct {
-	pool *pgxpool.Pool
+	pool  *pgxpool.Pool
+	inbox *inbox.Inbox
 }
 
 var _ paymentapi.StrictServerInterface = (*routes)(nil)

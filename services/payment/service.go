@@ -13,6 +13,8 @@ import (
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
 	"recourse.dev/pkg/service"
+	"recourse.dev/pkg/webhook"
+	"recourse.dev/pkg/webhook/inbox"
 	"recourse.dev/pkg/worker"
 	paymentapi "recourse.dev/schemas/gen/api/payment"
 )
@@ -27,6 +29,7 @@ type Service struct {
 	pool    *pgxpool.Pool
 	gateway *HTTPGateway
 	worker  *worker.Worker
+	inbox   *inbox.Inbox
 	server  *httpserver.Server
 }
 
@@ -85,6 +88,11 @@ func (s *Service) wire(ctx context.Context) error {
 		Policy{Visibility: s.config.GatewayVisibility, KeyLife: s.config.GatewayKeyLife},
 		s.config.ProbeDelays, s.log, registry)
 	handlers.Register(s.worker)
+	keys, err := webhook.ParseKeys(s.config.WebhookSecret, s.config.WebhookSecretPrevious)
+	if err != nil {
+		return fmt.Errorf("reading WEBHOOK_SECRET: %w", err)
+	}
+	s.inbox = NewInbox(s.pool, s.worker, s.gateway, keys, s.config.ProbeEvery, s.log, registry)
 
 	spec, err := paymentapi.GetSpec()
 	if err != nil {
@@ -105,7 +113,7 @@ func (s *Service) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	paymentapi.RegisterHandlers(s.server.Echo(), paymentapi.NewStrictHandler(&routes{pool: s.pool}, nil))
+	paymentapi.RegisterHandlers(s.server.Echo(), paymentapi.NewStrictHandler(&routes{pool: s.pool, inbox: s.inbox}, nil))
 	return s.server.Listen(ctx)
 }
 
@@ -121,6 +129,10 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		}},
 		service.Component{Name: "worker", Run: s.worker.Run},
+		service.Component{Name: "webhooks", Run: s.inbox.Run, Stop: func(context.Context) error {
+			s.inbox.Close()
+			return nil
+		}},
 		s.server.Component(),
 	)
 }

@@ -384,3 +384,46 @@ func readTotals(ctx context.Context, pool *pgxpool.Pool) (totals, error) {
 func snapshot(ctx context.Context, pool *pgxpool.Pool, read func(tx pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, read)
 }
+
+const findOperationsSQL = `
+WITH asked AS (
+	SELECT *
+	FROM unnest(@refs::text[], @orders::uuid[]) WITH ORDINALITY AS asked (ref, order_id, position)
+), about AS (
+	SELECT position, intent_id
+	FROM asked
+	JOIN intent ON intent.gateway_ref = asked.ref
+	UNION
+	SELECT position, intent_id
+	FROM asked
+	JOIN intent USING (order_id)
+)
+SELECT
+	about.position::integer - 1 AS event,
+	operation.idempotency_key AS key,
+	operation.kind
+FROM about
+LEFT JOIN operation
+	ON operation.intent_id = about.intent_id AND operation.state NOT IN ('succeeded', 'failed')`
+
+// foundOperation is an intent that the event at a place is about, with an operation of it that is not settled, if any.
+type foundOperation struct {
+	Event int
+	Key   *string
+	Kind  *string
+}
+
+// findOperations looks intents up by the provider's names or by orders, and what is open about them.
+func findOperations(
+	ctx context.Context, tx pgx.Tx, refs []string, orders []*uuid.UUID,
+) ([]foundOperation, error) {
+	rows, err := tx.Query(ctx, findOperationsSQL, pgx.StrictNamedArgs{"refs": refs, "orders": orders})
+	if err != nil {
+		return nil, fmt.Errorf("finding the operations of %d events: %w", len(refs), err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[foundOperation])
+	if err != nil {
+		return nil, fmt.Errorf("finding the operations of %d events: %w", len(refs), err)
+	}
+	return found, nil
+}

@@ -55,6 +55,9 @@ func NewHTTPCarrier(base, apiKey string, timeout time.Duration, conns int) (*HTT
 	}, nil
 }
 
+// Name is the host that holds the bookings.
+func (c *HTTPCarrier) Name() string { return c.base.Host }
+
 // Close drops the connections that are kept open between requests.
 func (c *HTTPCarrier) Close() { c.transport.CloseIdleConnections() }
 

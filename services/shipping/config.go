@@ -7,6 +7,7 @@ import (
 
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/service"
+	"recourse.dev/pkg/webhook"
 )
 
 // Config is all that the service is told, from the environment or from code.
@@ -27,6 +28,12 @@ type Config struct {
 	CarrierVisibility time.Duration `env:"CARRIER_VISIBILITY" envDefault:"5s"`
 	// UnitWeightG is what one unit of anything weighs, in grams: orders do not say.
 	UnitWeightG int64 `env:"UNIT_WEIGHT_G" envDefault:"500"`
+
+	// WebhookSecret verifies the carrier's webhooks: whsec_ and base64. Without it they are refused, and what they would
+	// have told is found out by probes alone.
+	WebhookSecret service.Secret `env:"WEBHOOK_SECRET"`
+	// WebhookSecretPrevious is accepted as well, while the secret is being changed.
+	WebhookSecretPrevious service.Secret `env:"WEBHOOK_SECRET_PREVIOUS"`
 
 	// MaxBatch is the largest number of commands of one transaction.
 	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
@@ -61,6 +68,9 @@ func (c Config) Validate() error {
 	}
 	if len(c.ProbeDelays) == 0 {
 		errs = append(errs, errors.New("PROBE_DELAYS is empty; give at least one duration"))
+	}
+	if _, err := webhook.ParseKeys(c.WebhookSecret, c.WebhookSecretPrevious); err != nil {
+		errs = append(errs, fmt.Errorf("WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS: %w", err))
 	}
 	for _, d := range c.ProbeDelays {
 		if d <= 0 {

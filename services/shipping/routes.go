@@ -13,12 +13,14 @@ import (
 
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/httpserver"
+	"recourse.dev/pkg/webhook/inbox"
 	shippingapi "recourse.dev/schemas/gen/api/shipping"
 )
 
 // routes answers the API. Requests that reach it follow the API's description.
 type routes struct {
-	pool *pgxpool.Pool
+	pool  *pgxpool.Pool
+	inbox *inbox.Inbox
 }
 
 const defaultLimit = 50

@@ -13,6 +13,8 @@ import (
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
 	"recourse.dev/pkg/service"
+	"recourse.dev/pkg/webhook"
+	"recourse.dev/pkg/webhook/inbox"
 	"recourse.dev/pkg/worker"
 	shippingapi "recourse.dev/schemas/gen/api/shipping"
 )
@@ -28,6 +30,7 @@ type Service struct {
 	carrier *HTTPCarrier
 	handler *handler
 	worker  *worker.Worker
+	inbox   *inbox.Inbox
 	server  *httpserver.Server
 }
 
@@ -82,6 +85,11 @@ func (s *Service) wire(ctx context.Context) error {
 	}
 	s.handler = newHandler(s.pool, s.carrier, s.config.UnitWeightG, s.config.CarrierVisibility)
 	s.handler.register(s.worker)
+	keys, err := webhook.ParseKeys(s.config.WebhookSecret, s.config.WebhookSecretPrevious)
+	if err != nil {
+		return fmt.Errorf("reading WEBHOOK_SECRET: %w", err)
+	}
+	s.inbox = newInbox(s.pool, s.worker, s.carrier.Name(), keys, s.config.ProbeEvery, s.log, registry)
 
 	spec, err := shippingapi.GetSpec()
 	if err != nil {
@@ -101,7 +109,7 @@ func (s *Service) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shippingapi.RegisterHandlers(s.server.Echo(), shippingapi.NewStrictHandler(&routes{pool: s.pool}, nil))
+	shippingapi.RegisterHandlers(s.server.Echo(), shippingapi.NewStrictHandler(&routes{pool: s.pool, inbox: s.inbox}, nil))
 	return s.server.Listen(ctx)
 }
 
@@ -118,6 +126,10 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		}},
 		service.Component{Name: "worker", Run: s.worker.Run},
+		service.Component{Name: "webhooks", Run: s.inbox.Run, Stop: func(context.Context) error {
+			s.inbox.Close()
+			return nil
+		}},
 		s.server.Component(),
 	)
 }

@@ -218,3 +218,49 @@ func countLabels(ctx context.Context, pool *pgxpool.Pool) (totals, error) {
 	}
 	return t, nil
 }
+
+const findShipmentsSQL = `
+WITH asked AS (
+    SELECT *
+    FROM unnest(@refs::text[], @ids::uuid[]) WITH ORDINALITY AS asked (ref, shipment_id, position)
+), about AS (
+    SELECT position, package.shipment_id
+    FROM asked
+    JOIN label ON label.carrier_ref = asked.ref
+    JOIN package USING (package_id)
+    UNION
+    SELECT position, shipment_id
+    FROM asked
+    JOIN shipment USING (shipment_id)
+)
+SELECT
+    about.position::integer - 1 AS event,
+    saga_id,
+    step,
+    generation,
+    state IN ('label_requested', 'label_unknown', 'cancelling') AS open
+FROM about
+JOIN shipment USING (shipment_id)`
+
+// foundShipment is a shipment that the event at a place is about.
+type foundShipment struct {
+	Event      int
+	SagaID     uuid.UUID
+	Step       string
+	Generation int32
+	// Open says that something was asked of the carrier that is not proven.
+	Open bool
+}
+
+// findShipments looks shipments up by the carrier's names or by their own ids.
+func findShipments(ctx context.Context, tx pgx.Tx, refs []string, ids []*uuid.UUID) ([]foundShipment, error) {
+	rows, err := tx.Query(ctx, findShipmentsSQL, pgx.StrictNamedArgs{"refs": refs, "ids": ids})
+	if err != nil {
+		return nil, fmt.Errorf("finding the shipments of %d events: %w", len(refs), err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[foundShipment])
+	if err != nil {
+		return nil, fmt.Errorf("finding the shipments of %d events: %w", len(refs), err)
+	}
+	return found, nil
+}

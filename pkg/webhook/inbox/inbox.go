@@ -1,0 +1,261 @@
+package inbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"recourse.dev/pkg/coalesce"
+	"recourse.dev/pkg/httpserver"
+	"recourse.dev/pkg/pg"
+	"recourse.dev/pkg/webhook"
+	"recourse.dev/pkg/worker"
+)
+
+// Event is what a service reads out of a webhook's body. Everything may be empty: what is signed is kept.
+type Event struct {
+	ID string
+	// Type is the provider's word for what has happened.
+	Type string
+	// Object is the provider's name of what it is about, Reference ours as the provider repeats it.
+	Object    string
+	Reference string
+	CreatedAt time.Time
+}
+
+// News is what a service knows about the object of an event.
+type News struct {
+	// Known says that the object belongs to something here.
+	Known bool
+	// Open are the effects that may be in doubt about it.
+	Open []worker.Effect
+}
+
+// Config says whose events they are and what they are about.
+type Config struct {
+	// Source names the provider; with the event's id it is the key.
+	Source string
+	// Keys verify; without any, every event is refused.
+	Keys []webhook.Key
+	// Read takes a body apart. It is called after the signature was found right.
+	Read func(body []byte) Event
+	// Find looks up what events are about, one News for each, in one statement for all.
+	Find func(ctx context.Context, tx pgx.Tx, events []Event) ([]News, error)
+	// Every is how often events are looked for that another process left behind; default 1 s.
+	Every time.Duration
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+}
+
+const (
+	maxBatch = 500
+	// again is how long an event waits for a call that is on its way.
+	again = 100 * time.Millisecond
+	// maxText bounds the texts of an event that are columns; its payload holds them whole.
+	maxText = 255
+)
+
+// Outcomes of events.
+const (
+	outcomeWoke    = "woke"
+	outcomeSettled = "settled"
+	outcomeUnknown = "unknown"
+	// outcomeWaiting is what people see while there is none.
+	outcomeWaiting = "waiting"
+)
+
+// Inbox is the receiving end of one provider's webhooks.
+type Inbox struct {
+	config  Config
+	pool    *pgxpool.Pool
+	worker  *worker.Worker
+	log     *slog.Logger
+	events  *prometheus.CounterVec
+	store   *coalesce.Group[received, bool]
+	arrived chan struct{}
+}
+
+type received struct {
+	Event
+	payload []byte
+	at      time.Time
+}
+
+// New makes an inbox that wakes the worker's effects. The registerer may be nil.
+func New(
+	config Config, pool *pgxpool.Pool, w *worker.Worker, log *slog.Logger, registerer prometheus.Registerer,
+) *Inbox {
+	config.Every = cmp.Or(config.Every, time.Second)
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	b := &Inbox{
+		config: config, pool: pool, worker: w, log: log, arrived: make(chan struct{}, 1),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "recourse", Subsystem: "webhook", Name: "events_total",
+			Help: "Webhooks by what became of them: received, duplicate and refused at the door; woke, settled and " +
+				"unknown once looked at.",
+		}, []string{"result"}),
+	}
+	for _, result := range []string{"received", "duplicate", "refused", outcomeWoke, outcomeSettled, outcomeUnknown} {
+		b.events.WithLabelValues(result)
+	}
+	if registerer != nil {
+		registerer.MustRegister(b.events)
+	}
+	b.store = coalesce.New(func(ctx context.Context, batch []received) ([]bool, error) {
+		return store(ctx, pool, config.Source, batch)
+	}, coalesce.Options{})
+	return b
+}
+
+// Receive verifies a webhook and stores it. When it returns nil the event is in the database, now or since an earlier
+// delivery. An error is a problem to answer with.
+func (b *Inbox) Receive(ctx context.Context, header http.Header, body []byte) error {
+	now := b.config.Now()
+	id, err := webhook.Verify(header, b.config.Keys, body, now)
+	if err != nil {
+		b.events.WithLabelValues("refused").Inc()
+		b.log.WarnContext(ctx, "webhook refused", slog.String("source", b.config.Source), slog.String("reason", err.Error()))
+		return b.problem(err)
+	}
+	r := received{Event: b.config.Read(body), payload: body, at: now}
+	r.ID = id
+	if r.CreatedAt.IsZero() {
+		r.CreatedAt = now
+	}
+	fresh, err := b.store.Do(ctx, r)
+	if err != nil {
+		return err
+	}
+	if !fresh {
+		b.events.WithLabelValues("duplicate").Inc()
+		return nil
+	}
+	b.events.WithLabelValues("received").Inc()
+	b.signal()
+	return nil
+}
+
+func (b *Inbox) problem(err error) error {
+	switch {
+	case len(b.config.Keys) == 0:
+		return httpserver.NewProblem(httpserver.CodeSignatureInvalid,
+			"No webhook can be verified here: set WEBHOOK_SECRET to the provider's secret.", httpserver.WithCause(err))
+	case errors.Is(err, webhook.ErrStale):
+		return httpserver.NewProblem(httpserver.CodeSignatureExpired, fmt.Sprintf(
+			"It was signed more than %s from our clock. Sign each try anew, and compare the clocks.", webhook.Tolerance),
+			httpserver.WithCause(err))
+	case errors.Is(err, webhook.ErrForged):
+		return httpserver.NewProblem(httpserver.CodeSignatureInvalid,
+			"None of the signatures was made with our secret over this id, time and body.", httpserver.WithCause(err))
+	default:
+		return httpserver.NewProblem(httpserver.CodeSignatureInvalid, err.Error()+".", httpserver.WithCause(err))
+	}
+}
+
+// Run looks at events until ctx ends.
+func (b *Inbox) Run(ctx context.Context) error {
+	for {
+		left, err := b.Process(ctx)
+		if err != nil && ctx.Err() == nil {
+			b.log.WarnContext(ctx, "looking at webhooks failed; trying again", slog.String("error", err.Error()))
+		}
+		pause := b.config.Every
+		if err == nil && left > 0 {
+			pause = again
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-b.arrived:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// Close waits until the events that are being stored are stored.
+func (b *Inbox) Close() { b.store.Close() }
+
+// Process looks at the events that nobody has looked at, in one transaction, and returns how many have to wait for a
+// call that is on its way.
+func (b *Inbox) Process(ctx context.Context) (left int, err error) {
+	var counts map[string]int
+	err = pg.InTx(ctx, b.pool, func(tx pgx.Tx) error {
+		counts = map[string]int{}
+		events, err := loadOpen(ctx, tx, b.config.Source)
+		if err != nil || len(events) == 0 {
+			left = 0
+			return err
+		}
+		news, err := b.config.Find(ctx, tx, events)
+		if err != nil {
+			return err
+		}
+		var asked []worker.Effect
+		for _, n := range news {
+			asked = append(asked, n.Open...)
+		}
+		open, err := b.worker.Wake(ctx, tx, asked)
+		if err != nil {
+			return err
+		}
+		ids, outcomes := make([]string, 0, len(events)), make([]string, 0, len(events))
+		for i, n := range news {
+			outcome, wait := judge(n, open)
+			if wait {
+				continue
+			}
+			ids, outcomes = append(ids, events[i].ID), append(outcomes, outcome)
+			counts[outcome]++
+		}
+		left = len(events) - len(ids)
+		return finish(ctx, tx, b.config.Source, ids, outcomes, b.config.Now())
+	})
+	if err != nil {
+		return 0, err
+	}
+	for outcome, n := range counts {
+		b.events.WithLabelValues(outcome).Add(float64(n))
+	}
+	if counts[outcomeWoke] > 0 {
+		b.worker.Poke()
+	}
+	return left, nil
+}
+
+// judge says what an event came to, or that it has to wait because a call about it is on its way.
+func judge(n News, open map[worker.Effect]bool) (outcome string, wait bool) {
+	outcome = outcomeUnknown
+	if n.Known {
+		outcome = outcomeSettled
+	}
+	for _, effect := range n.Open {
+		woken, inDoubt := open[effect]
+		switch {
+		case inDoubt && !woken:
+			return "", true
+		case inDoubt:
+			outcome = outcomeWoke
+		}
+	}
+	return outcome, false
+}
+
+func (b *Inbox) signal() {
+	select {
+	case b.arrived <- struct{}{}:
+	default:
+	}
+}
