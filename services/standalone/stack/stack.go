@@ -137,6 +137,12 @@ func (s *Stack) startServers(ctx context.Context) error {
 	return nil
 }
 
+// The secrets of the simulators' webhooks. They keep nobody out: both ends run on this machine, on loopback.
+const (
+	gatewaySecret = "whsec_Z2F0ZXdheXNpbSBzaWducyB0byBwYXltZW50"
+	carrierSecret = "whsec_Y2FycmllcnNpbSBzaWducyB0byBzaGlwcGluZw=="
+)
+
 // plan gives every member its address and its environment.
 func (s *Stack) plan() error {
 	ports := map[string]string{}
@@ -168,8 +174,16 @@ func (s *Stack) plan() error {
 			"SMTP_ADDR=" + smtp,
 		}
 		switch p.name {
-		case GatewaySim, CarrierSim:
-			env = append(env, "LEDGER_PATH="+filepath.Join(s.o.DataDir, p.name+".jsonl"))
+		case GatewaySim:
+			env = append(env, "LEDGER_PATH="+filepath.Join(s.o.DataDir, p.name+".jsonl"),
+				"WEBHOOK_URL=http://"+ports[Payment]+"/v1/webhooks/gateway", "WEBHOOK_SECRET="+gatewaySecret)
+		case CarrierSim:
+			env = append(env, "LEDGER_PATH="+filepath.Join(s.o.DataDir, p.name+".jsonl"),
+				"WEBHOOK_URL=http://"+ports[Shipping]+"/v1/webhooks/carrier", "WEBHOOK_SECRET="+carrierSecret)
+		case Payment:
+			env = append(env, "WEBHOOK_SECRET="+gatewaySecret)
+		case Shipping:
+			env = append(env, "WEBHOOK_SECRET="+carrierSecret)
 		case MailSink:
 			env = append(env, "MAIL_DIR="+filepath.Join(s.o.DataDir, "mail"))
 		}
