@@ -101,7 +101,7 @@ func playDemo(ctx context.Context, flags *stackFlags, o demo.Options, stdout, st
 	}()
 	screen.done()
 	fmt.Fprintf(stdout, "PostgreSQL: %s\nKafka:      %s\n\n", s.Source, s.Broker)
-	o.System = systemOf(s)
+	o.System = s.System()
 	o.Crash = func(ctx context.Context) error {
 		if err := s.Kill(stack.Payment); err != nil {
 			return err

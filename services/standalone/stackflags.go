@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"recourse.dev/pkg/pgserver"
-	"recourse.dev/services/audit"
 	"recourse.dev/services/standalone/stack"
 )
 
@@ -77,11 +76,4 @@ func stopStack(ctx context.Context, s *stack.Stack) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 45*time.Second)
 	defer cancel()
 	return s.Stop(stopping)
-}
-
-func systemOf(s *stack.Stack) audit.System {
-	return audit.System{
-		Coordinator: s.URL(stack.Coordinator), Inventory: s.URL(stack.Inventory), Payment: s.URL(stack.Payment),
-		Shipping: s.URL(stack.Shipping), Gateway: s.URL(stack.GatewaySim), Carrier: s.URL(stack.CarrierSim),
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,8 @@ type member struct {
 	logPath    string
 	own        bool
 	executable string
+	// binaries is a directory with the service's own binary, which is then used instead of executable.
+	binaries string
 
 	cancel  context.CancelFunc
 	process *os.Process
@@ -38,6 +41,15 @@ func (m *member) migrate(ctx context.Context) error {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // a log
+	if m.binaries != "" {
+		cmd := exec.CommandContext(ctx, filepath.Join(m.binaries, m.name), "migrate") //nolint:gosec // what is deployed
+		cmd.Env = append(os.Environ(), m.env...)
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("migrating %s: %w:\n%s", m.name, err, m.tail())
+		}
+		return nil
+	}
 	if status := m.execute(ctx, []string{"migrate"}, m.env, log, log); status != 0 {
 		return fmt.Errorf("migrating %s:\n%s", m.name, m.tail())
 	}
@@ -82,14 +94,11 @@ func (m *member) startGoroutine(ctx context.Context, environ []string, log io.Wr
 }
 
 func (m *member) startProcess(environ []string, log *os.File) error {
-	executable := m.executable
-	if executable == "" {
-		var err error
-		if executable, err = os.Executable(); err != nil {
-			return fmt.Errorf("finding this executable: %w", err)
-		}
+	command, err := m.command()
+	if err != nil {
+		return err
 	}
-	cmd := exec.Command(executable, "serve", m.name) //nolint:noctx,gosec // it outlives the start; stop and kill end it
+	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx,gosec // it outlives the start; stop and kill end it
 	cmd.Env = append(os.Environ(), environ...)
 	cmd.Stdout, cmd.Stderr = log, log
 	dieWithParent(cmd)
@@ -115,6 +124,21 @@ func (m *member) startProcess(environ []string, log *os.File) error {
 	}
 	m.process = cmd.Process
 	return nil
+}
+
+// command is what serves the member as a process of its own.
+func (m *member) command() ([]string, error) {
+	if m.binaries != "" {
+		return []string{filepath.Join(m.binaries, m.name), "serve"}, nil
+	}
+	if m.executable != "" {
+		return []string{m.executable, "serve", m.name}, nil
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this executable: %w", err)
+	}
+	return []string{executable, "serve", m.name}, nil
 }
 
 func (m *member) waitReady(ctx context.Context) error {

@@ -16,6 +16,7 @@ import (
 	"recourse.dev/pkg/kafka/embedded"
 	"recourse.dev/pkg/pg"
 	"recourse.dev/pkg/pgserver"
+	"recourse.dev/services/audit"
 )
 
 // Options of a stack. The zero value plus a DataDir is what `recourse dev` runs.
@@ -41,6 +42,9 @@ type Options struct {
 	OwnProcess []string
 	// Executable understands "serve NAME" like cmd recourse; empty is this process's own.
 	Executable string
+	// Binaries is a directory with a binary of each service that runs as a process of its own, as a deployment has them;
+	// they migrate and serve instead of Executable. See Use.
+	Binaries string
 	// Env is added to every member's environment, MemberEnv to one's.
 	Env       []string
 	MemberEnv map[string][]string
@@ -196,6 +200,9 @@ func (s *Stack) plan() error {
 			program: p, addr: ports[p.name], env: env, logPath: filepath.Join(s.o.DataDir, "log", p.name+".log"),
 			own: slices.Contains(s.o.OwnProcess, p.name), executable: s.o.Executable,
 		}
+		if s.members[p.name].own {
+			s.members[p.name].binaries = s.o.Binaries
+		}
 	}
 	return nil
 }
@@ -234,6 +241,14 @@ func (s *Stack) Migrate(ctx context.Context) error {
 // URL is the base URL of a member's API.
 func (s *Stack) URL(name string) string { return "http://" + s.members[name].addr }
 
+// System is where an audit finds the members.
+func (s *Stack) System() audit.System {
+	return audit.System{
+		Coordinator: s.URL(Coordinator), Inventory: s.URL(Inventory), Payment: s.URL(Payment), Shipping: s.URL(Shipping),
+		Gateway: s.URL(GatewaySim), Carrier: s.URL(CarrierSim),
+	}
+}
+
 // DatabaseURL is a URL of a member's database.
 func (s *Stack) DatabaseURL(name string) string { return s.pg.URL(s.database(name)) }
 
@@ -264,9 +279,13 @@ func (s *Stack) Copy(name, as string) error {
 	s.members[as] = &member{
 		program: m.program, addr: addr, env: append(slices.Clone(m.env), "HTTP_ADDR="+addr),
 		logPath: filepath.Join(s.o.DataDir, "log", as+".log"), own: m.own, executable: m.executable,
+		binaries: m.binaries,
 	}
 	return nil
 }
+
+// Use takes the member's binary from another directory from its next start or migration on.
+func (s *Stack) Use(name, binaries string) { s.members[name].binaries = binaries }
 
 // Launch is Restart without the wait for readiness.
 func (s *Stack) Launch(ctx context.Context, name string, env ...string) error {

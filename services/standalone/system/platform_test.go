@@ -85,10 +85,7 @@ func boot(t testing.TB, o stack.Options) *platform {
 	})
 	p := &platform{Stack: s, t: t, patience: time.Minute, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}}}
 	t.Cleanup(p.client.CloseIdleConnections)
-	p.system = audit.System{
-		Coordinator: s.URL(stack.Coordinator), Inventory: s.URL(stack.Inventory), Payment: s.URL(stack.Payment),
-		Shipping: s.URL(stack.Shipping), Gateway: s.URL(stack.GatewaySim), Carrier: s.URL(stack.CarrierSim),
-	}
+	p.system = s.System()
 	return p
 }
 
