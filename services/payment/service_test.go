@@ -37,6 +37,11 @@ type running struct {
 
 func run(t *testing.T) *running {
 	t.Helper()
+	return runWith(t, func(*payment.Config) {})
+}
+
+func runWith(t *testing.T, change func(*payment.Config)) *running {
+	t.Helper()
 	p := newProvider(t)
 	config := payment.Config{
 		Settings:          service.Settings{HTTPAddr: "127.0.0.1:0", DrainTimeout: 20 * time.Second},
@@ -47,7 +52,11 @@ func run(t *testing.T) *running {
 		GatewayVisibility: time.Millisecond,
 		ProbeDelays:       []time.Duration{10 * time.Millisecond},
 		ProbeEvery:        10 * time.Millisecond,
+
+		WebhookSecret:         secret,
+		WebhookSecretPrevious: oldSecret,
 	}
+	change(&config)
 	log := kafkatest.Log(t)
 	_, err := payment.New(t.Context(), config, log)
 	require.ErrorContains(t, err, "migrate", "a database without tables is refused")

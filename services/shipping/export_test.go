@@ -1,10 +1,13 @@
 package shipping
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"recourse.dev/pkg/webhook"
+	"recourse.dev/pkg/webhook/inbox"
 	"recourse.dev/pkg/worker"
 )
 
@@ -62,6 +65,11 @@ func NewHandler(pool *pgxpool.Pool, carrier Carrier, visibility time.Duration) *
 
 // Register adds it to a worker.
 func (h *Handler) Register(w *worker.Worker) { h.h.register(w) }
+
+// NewInbox is the inbox under test.
+func NewInbox(pool *pgxpool.Pool, w *worker.Worker, keys []webhook.Key, log *slog.Logger) *inbox.Inbox {
+	return newInbox(pool, w, "carrier", keys, time.Second, log, nil)
+}
 
 // Close ends it.
 func (h *Handler) Close() { h.h.close() }

@@ -36,6 +36,11 @@ type running struct {
 
 func run(t *testing.T) *running {
 	t.Helper()
+	return runWith(t, func(*shipping.Config) {})
+}
+
+func runWith(t *testing.T, change func(*shipping.Config)) *running {
+	t.Helper()
 	fake := newFakeCarrier(t)
 	config := shipping.Config{
 		Settings:          service.Settings{HTTPAddr: "127.0.0.1:0", DrainTimeout: 20 * time.Second},
@@ -49,7 +54,9 @@ func run(t *testing.T) *running {
 		MaxCalls:          8,
 		ProbeDelays:       []time.Duration{10 * time.Millisecond},
 		ProbeEvery:        10 * time.Millisecond,
+		WebhookSecret:     webhookSecret,
 	}
+	change(&config)
 	log := kafkatest.Log(t)
 	_, err := shipping.New(t.Context(), config, log)
 	require.ErrorContains(t, err, "migrate", "a database without tables is refused")

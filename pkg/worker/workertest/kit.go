@@ -90,6 +90,12 @@ func (k *Kit) SendRecords(t testing.TB, records ...*kgo.Record) []*sagav1.Reply 
 func (k *Kit) Resolve(t testing.TB) []*sagav1.Reply {
 	t.Helper()
 	k.makeDue(t)
+	return k.ResolveDue(t)
+}
+
+// ResolveDue is Resolve for the questions that are due by themselves or because the worker was told to wake them.
+func (k *Kit) ResolveDue(t testing.TB) []*sagav1.Reply {
+	t.Helper()
 	_, err := k.Worker.Resolve(t.Context())
 	require.NoError(t, err)
 	replies, err := k.settle(t.Context())
@@ -205,8 +211,9 @@ func (k *Kit) process(ctx context.Context, records []*kgo.Record) ([]*kgo.Record
 	if err != nil {
 		return nil, err
 	}
-	halt.At(ctx, crash.WorkerAfterProduce)
-	halt.At(ctx, crash.WorkerBeforeOffsets)
+	if err := halt.At(ctx, crash.WorkerAfterProduce); err != nil {
+		return nil, err
+	}
 	settled, err := k.settle(ctx)
 	return append(replies, settled...), err
 }
