@@ -11,6 +11,9 @@ import (
 // ErrClosed says that the group takes no more inputs.
 var ErrClosed = errors.New("coalescing group is closed")
 
+// ErrFull says that as many inputs wait as may.
+var ErrFull = errors.New("too many inputs wait for a coalesced run")
+
 // Options bound a Group. Zero values are replaced by the defaults named.
 type Options struct {
 	// MaxBatch is the largest number of inputs of one run; default 256.
@@ -19,6 +22,9 @@ type Options struct {
 	Linger time.Duration
 	// Timeout bounds one run; default 10 s. A run outlives the callers that have given up waiting for it.
 	Timeout time.Duration
+	// MaxWaiting is the largest number of inputs that are in and have no answer, those of the run in hand included;
+	// default 4096. Inputs whose callers have given up count too: they are still run.
+	MaxWaiting int
 }
 
 // Group gathers inputs. Make it with New; end it with Close.
@@ -27,9 +33,11 @@ type Group[In, Out any] struct {
 	maxBatch int
 	linger   time.Duration
 	timeout  time.Duration
+	max      int
 
 	mu      sync.Mutex
 	waiting []*ask[In, Out]
+	inside  int
 	running bool
 	closed  bool
 	idle    sync.WaitGroup
@@ -53,7 +61,10 @@ func New[In, Out any](run func(ctx context.Context, batch []In) ([]Out, error), 
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
 	}
-	return &Group[In, Out]{run: run, maxBatch: o.MaxBatch, linger: o.Linger, timeout: o.Timeout}
+	if o.MaxWaiting <= 0 {
+		o.MaxWaiting = 4096
+	}
+	return &Group[In, Out]{run: run, maxBatch: o.MaxBatch, linger: o.Linger, timeout: o.Timeout, max: o.MaxWaiting}
 }
 
 // Do returns the output for in. When ctx ends first, the input may still be run: the caller knows nothing about it.
@@ -64,6 +75,11 @@ func (g *Group[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 		g.mu.Unlock()
 		return a.out, ErrClosed
 	}
+	if g.inside >= g.max {
+		g.mu.Unlock()
+		return a.out, ErrFull
+	}
+	g.inside++
 	g.waiting = append(g.waiting, a)
 	if !g.running {
 		g.running = true
@@ -79,6 +95,13 @@ func (g *Group[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 		var none Out
 		return none, fmt.Errorf("waiting for a coalesced run: %w", context.Cause(ctx))
 	}
+}
+
+// Waiting counts the inputs that are in and have no answer.
+func (g *Group[In, Out]) Waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inside
 }
 
 // Close refuses new inputs and waits until those that are in have been run.
@@ -121,6 +144,9 @@ func (g *Group[In, Out]) answer(batch []*ask[In, Out]) {
 		if err == nil && len(outs) != len(batch) {
 			err = fmt.Errorf("coalesced run returned %d outputs for %d inputs", len(outs), len(batch))
 		}
+		g.mu.Lock()
+		g.inside -= len(batch)
+		g.mu.Unlock()
 		for i, a := range batch {
 			if a.err = err; err == nil {
 				a.out = outs[i]

@@ -100,3 +100,30 @@ func ExampleGroup() {
 	fmt.Println(n, err)
 	// Output: 8 <nil>
 }
+
+func TestGroup_bounds_what_waits(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}, 8), make(chan struct{})
+	g := coalesce.New(func(_ context.Context, batch []int) ([]int, error) {
+		entered <- struct{}{}
+		<-release
+		return batch, nil
+	}, coalesce.Options{MaxBatch: 1, Linger: time.Nanosecond, MaxWaiting: 2})
+	answers := make(chan error, 2)
+	for i := range 2 {
+		go func() {
+			_, err := g.Do(t.Context(), i)
+			answers <- err
+		}()
+	}
+	<-entered
+	require.Eventually(t, func() bool { return g.Waiting() == 2 }, 10*time.Second, time.Millisecond)
+	_, err := g.Do(t.Context(), 3)
+	require.ErrorIs(t, err, coalesce.ErrFull)
+	close(release)
+	require.NoError(t, <-answers)
+	require.NoError(t, <-answers)
+	_, err = g.Do(t.Context(), 4)
+	require.NoError(t, err)
+	require.Zero(t, g.Waiting())
+}

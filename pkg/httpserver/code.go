@@ -95,7 +95,7 @@ var definitions = []Definition{
 
 	{CodeConflict, http.StatusConflict, "The request conflicts with the present state"},
 	{CodeUnavailable, http.StatusServiceUnavailable, "The service cannot work at the moment"},
-	{CodeOverloaded, http.StatusServiceUnavailable, "There are too many requests at the moment"},
+	{CodeOverloaded, http.StatusTooManyRequests, "There are too many requests at the moment"},
 	{CodeInternal, http.StatusInternalServerError, "Something went wrong on our side"},
 }
 

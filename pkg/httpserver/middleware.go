@@ -116,9 +116,10 @@ func Body(ctx context.Context) []byte {
 	return body
 }
 
-// readBody reads the whole body under a limit of size and time, and gives the response its time. Deadlines are set on
-// the connection for each request because the server's own timeouts would also end streams.
-func (s *Server) readBody(next echo.HandlerFunc) echo.HandlerFunc {
+// deadlines gives the request's body and the response their time, also where the body is not read: the server itself
+// reads what is left of it before it sends an answer. Deadlines are set on the connection for each request because the
+// server's own timeouts would also end streams.
+func (s *Server) deadlines(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		request := c.Request()
 		deadlines := http.NewResponseController(c.Response().Writer)
@@ -131,6 +132,17 @@ func (s *Server) readBody(next echo.HandlerFunc) echo.HandlerFunc {
 		if err := deadlines.SetReadDeadline(time.Now().Add(s.options.ReadTimeout)); ignoreUnsupported(err) != nil {
 			return fmt.Errorf("setting the read deadline: %w", err)
 		}
+		return next(c)
+	}
+}
+
+// readBody reads the whole body under a limit of size, and of the time that deadlines set.
+func (s *Server) readBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		request := c.Request()
+		if request.Body == nil || request.Body == http.NoBody {
+			return next(c)
+		}
 		body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, request.Body, s.options.BodyLimit))
 		if err != nil {
 			if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -139,6 +151,7 @@ func (s *Server) readBody(next echo.HandlerFunc) echo.HandlerFunc {
 			return NewProblem(CodeMalformedJSON, "The body did not arrive whole and in time.", WithCause(err))
 		}
 		// Back to none, or the server would take the passing of the deadline for the client's going away.
+		deadlines := http.NewResponseController(c.Response().Writer)
 		if err := deadlines.SetReadDeadline(time.Time{}); ignoreUnsupported(err) != nil {
 			return fmt.Errorf("clearing the read deadline: %w", err)
 		}

@@ -39,6 +39,14 @@ type Options struct {
 	ReadTimeout time.Duration
 	// WriteTimeout bounds a response from the arrival of the request on, waiting included. Default 90s.
 	WriteTimeout time.Duration
+	// MaxRequests bounds the requests that are answered at a time; more get 429. Default 2048.
+	MaxRequests int
+	// MaxStreams bounds the event streams among them. Default half of MaxRequests.
+	MaxStreams int
+	// MaxConnections bounds the connections; more are not accepted until others end. Default 4096.
+	MaxConnections int
+	// Before runs before a request's body is read, after the limits: for refusals that must be cheap.
+	Before []echo.MiddlewareFunc
 	// DrainTimeout bounds how long requests in hand may take when the server stops. Default 10s.
 	DrainTimeout time.Duration
 }
@@ -60,6 +68,9 @@ func New(options Options) (*Server, error) {
 	options.ReadTimeout = cmp.Or(options.ReadTimeout, 10*time.Second)
 	options.WriteTimeout = cmp.Or(options.WriteTimeout, 90*time.Second)
 	options.DrainTimeout = cmp.Or(options.DrainTimeout, 10*time.Second)
+	options.MaxRequests = cmp.Or(options.MaxRequests, 2048)
+	options.MaxStreams = cmp.Or(options.MaxStreams, max(1, options.MaxRequests/2))
+	options.MaxConnections = cmp.Or(options.MaxConnections, 4096)
 	if options.Registry == nil {
 		options.Registry = prometheus.NewRegistry()
 	}
@@ -69,7 +80,10 @@ func New(options Options) (*Server, error) {
 	s := &Server{options: options, echo: echo.New(), stopping: make(chan struct{})}
 	s.echo.HideBanner, s.echo.HidePort = true, true
 	s.echo.HTTPErrorHandler = s.handleError
-	s.echo.Use(s.identify, s.observe(), s.recoverPanic, refuseCrossOrigin(), s.readBody)
+	bound := &limit{maxRequests: int64(options.MaxRequests), maxStreams: int64(options.MaxStreams)}
+	s.echo.Use(s.identify, s.observe(), s.recoverPanic, s.deadlines, bound.middleware, refuseCrossOrigin())
+	s.echo.Use(options.Before...)
+	s.echo.Use(s.readBody)
 	if options.Spec != nil {
 		validate, err := newValidator(options.Spec)
 		if err != nil {
@@ -109,7 +123,7 @@ func (s *Server) Listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening on HTTP_ADDR=%s: %w", s.options.Addr, err)
 	}
-	s.listener = listener
+	s.listener = newBoundedListener(listener, s.options.MaxConnections)
 	return nil
 }
 

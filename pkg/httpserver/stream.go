@@ -16,6 +16,7 @@ type EventStream struct {
 	control  *http.ResponseController
 	ctx      context.Context
 	cancel   context.CancelFunc
+	leave    func()
 }
 
 // eventTimeout bounds the writing of one event; a reader that takes longer is gone or hostile.
@@ -24,8 +25,13 @@ const eventTimeout = 10 * time.Second
 // NewEventStream starts the answer. The caller closes the stream and sends until its Context ends: with the request, or
 // when the server stops.
 func NewEventStream(c echo.Context) (*EventStream, error) {
+	leave, err := enterStream(c)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	s := &EventStream{
+		leave:    leave,
 		response: c.Response(),
 		control:  http.NewResponseController(c.Response().Writer),
 		ctx:      ctx,
@@ -47,7 +53,7 @@ func NewEventStream(c echo.Context) (*EventStream, error) {
 	header.Set("X-Accel-Buffering", "no")
 	s.response.WriteHeader(http.StatusOK)
 	if err := s.write(": ok\n\n"); err != nil {
-		cancel()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -56,8 +62,11 @@ func NewEventStream(c echo.Context) (*EventStream, error) {
 // Context ends when the stream should.
 func (s *EventStream) Context() context.Context { return s.ctx }
 
-// Close ends the stream's context.
-func (s *EventStream) Close() { s.cancel() }
+// Close ends the stream's context and gives its place to another one.
+func (s *EventStream) Close() {
+	s.cancel()
+	s.leave()
+}
 
 // Send writes one event. The id is what the client sends as Last-Event-ID when it comes back; name may be empty.
 func (s *EventStream) Send(id, name, data string) error {
