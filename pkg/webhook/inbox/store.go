@@ -63,8 +63,9 @@ func store(ctx context.Context, pool *pgxpool.Pool, source string, batch []recei
 	return fresh, nil
 }
 
-// short cuts a text on a rune's border.
+// short makes a text that a column can hold: no broken UTF-8, no zero byte, not too long. The payload has it as it was.
 func short(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 	for len(text) > maxText {
 		_, size := utf8.DecodeLastRuneInString(text)
 		text = text[:len(text)-size]
