@@ -230,8 +230,11 @@ func tooOld(created, now time.Time, giveUpAfter time.Duration) bool {
 	return !now.Before(created.Add(giveUpAfter))
 }
 
-// plainText drops what PostgreSQL cannot store in a text. A zero byte in a name must not stop a batch.
-func plainText(s string) string { return strings.ReplaceAll(s, "\x00", "") }
+// plainText makes text that PostgreSQL can store out of anything: a zero byte in a name, or bytes in an answer that are
+// no UTF-8, must not stop a batch.
+func plainText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+}
 
 // oneLine also drops what would end a header.
 func oneLine(s string) string {

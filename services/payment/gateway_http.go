@@ -316,7 +316,7 @@ func (t *talk) send(request *http.Request, x *Exchange) (int, []byte, error) {
 		}
 		return 0, nil, err
 	}
-	x.RequestID = response.Header.Get("Request-Id")
+	x.RequestID = plainText(response.Header.Get("Request-Id"))
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err := errors.Join(err, response.Body.Close()); err != nil {
 		return 0, nil, fmt.Errorf("reading the answer: %w", err)

@@ -74,8 +74,25 @@ type apiError struct {
 }
 
 func (e apiError) String() string {
-	return strings.Join(strings.Fields(e.Code+" "+e.DeclineCode+" "+e.Message), " ")
+	return plainText(strings.Join(strings.Fields(e.Code+" "+e.DeclineCode+" "+e.Message), " "))
 }
+
+// maxText bounds what is kept of one text of the provider's: ids are much shorter, and of a message the beginning says
+// enough.
+const maxText = 500
+
+// plainText makes text out of anything that a provider says: PostgreSQL refuses broken UTF-8 and the zero byte, and an
+// answer that cannot be written down would leave its operation open for ever.
+func plainText(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "")
+	}
+	return s
+}
+
+// usable says whether an id can be kept as it is. One that cannot names nothing that we could ask for later.
+func usable(id string) bool { return id != "" && plainText(id) == id }
 
 func wireCurrency(c money.Currency) string { return strings.ToLower(string(c)) }
 
@@ -88,7 +105,7 @@ func readIntent(r Request, status int, body []byte) (*paymentIntent, Outcome) {
 	if err := json.Unmarshal(body, &intent); err != nil {
 		return nil, Unknown{DoubtNoAnswer, "reading the intent: " + err.Error()}
 	}
-	if intent.ID == "" {
+	if !usable(intent.ID) {
 		return nil, Unknown{DoubtNoAnswer, "the answer holds no intent"}
 	}
 	return &intent, nil
@@ -108,7 +125,7 @@ func errorNames(status int, body []byte) (errorType, code, declineCode string) {
 		return "", "", ""
 	}
 	e := readError(body)
-	return e.Type, e.Code, e.DeclineCode
+	return plainText(e.Type), plainText(e.Code), plainText(e.DeclineCode)
 }
 
 // progress orders the intents of one operation by how much they say; holdsMoney and above hold the customer's money.
@@ -133,7 +150,7 @@ const holdsMoney = 4
 func furthest(r Request, intents []paymentIntent) (*paymentIntent, Outcome) {
 	var best *paymentIntent
 	for i, intent := range intents {
-		if intent.Metadata["operation_id"] != r.OperationID.String() {
+		if intent.Metadata["operation_id"] != r.OperationID.String() || !usable(intent.ID) {
 			continue
 		}
 		if best != nil && progress(*best) == holdsMoney && progress(intent) == holdsMoney {
@@ -160,7 +177,7 @@ func furthest(r Request, intents []paymentIntent) (*paymentIntent, Outcome) {
 func judge(r Request, intent paymentIntent) Outcome {
 	if intent.Amount != r.Amount.Minor || !strings.EqualFold(intent.Currency, string(r.Amount.Currency)) {
 		return Unknown{DoubtMismatch, fmt.Sprintf("intent %s is over %d %s, asked was %s",
-			intent.ID, intent.Amount, intent.Currency, r.Amount)}
+			intent.ID, intent.Amount, plainText(intent.Currency), r.Amount)}
 	}
 	switch intent.Status {
 	case statusProcessing:
@@ -199,26 +216,29 @@ func judge(r Request, intent paymentIntent) Outcome {
 		}
 		return Refused{
 			Class: FailureExpired, Code: CodeAuthorizationExpired, IntentRef: intent.ID,
-			Detail: fmt.Sprintf("intent %s is canceled at the provider (%s)", intent.ID, intent.CancellationReason),
+			Detail: fmt.Sprintf("intent %s is canceled at the provider (%s)", intent.ID, plainText(intent.CancellationReason)),
 		}
 	}
 	return Unknown{DoubtMismatch, fmt.Sprintf("intent %s is %s with %d capturable and %d received, asked was to %s %s",
-		intent.ID, intent.Status, intent.AmountCapturable, intent.AmountReceived, r.Kind, r.Amount)}
+		intent.ID, plainText(intent.Status), intent.AmountCapturable, intent.AmountReceived, r.Kind, r.Amount)}
 }
+
+// latestInstant is the last second that a date of four digits can say; what lies behind it is no date.
+var latestInstant = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix()
 
 func authorized(r Request, intent paymentIntent, amount int64) Outcome {
 	if amount != r.Amount.Minor {
 		return Unknown{DoubtMismatch, fmt.Sprintf("intent %s blocks %d, asked was %s", intent.ID, amount, r.Amount)}
 	}
 	s := Succeeded{Ref: proof(intent), IntentRef: intent.ID}
-	if intent.CaptureBefore > 0 {
+	if intent.CaptureBefore > 0 && intent.CaptureBefore <= latestInstant {
 		s.CaptureBefore = time.Unix(intent.CaptureBefore, 0).UTC()
 	}
 	return s
 }
 
 func proof(intent paymentIntent) string {
-	if intent.LatestCharge != "" {
+	if usable(intent.LatestCharge) {
 		return intent.LatestCharge
 	}
 	return intent.ID
@@ -236,6 +256,9 @@ func declined(e apiError, ref string) Outcome {
 func classify(r Request, status int, body []byte) Outcome {
 	e := readError(body)
 	ref := ""
+	if e.PaymentIntent != nil && !usable(e.PaymentIntent.ID) {
+		e.PaymentIntent = nil
+	}
 	if e.PaymentIntent != nil {
 		ref = e.PaymentIntent.ID
 	}

@@ -350,6 +350,9 @@ func (s *wireShipment) bought() bool {
 // outcome is the shipment as a booking. What cannot be read is unknown: a label whose price makes no sense is still a
 // label.
 func (s *wireShipment) outcome() Outcome {
+	if plainText(s.ID) != s.ID {
+		return Unknown{Detail: fmt.Sprintf("the carrier's name of the shipment, %.100q, is none that can be kept", s.ID)}
+	}
 	b := Booking{Ref: s.ID}
 	if len(s.Rates) > 0 {
 		b.RateID = s.Rates[0].ID
@@ -377,8 +380,13 @@ func (s *wireShipment) outcome() Outcome {
 	if err != nil {
 		return Unknown{Detail: fmt.Sprintf("price of %s: %v", s.ID, err)}
 	}
+	if cost.Minor < 0 || plainText(s.SelectedRate.Carrier) == "" || plainText(*s.TrackingCode) == "" {
+		return Unknown{Detail: plainText(fmt.Sprintf("the label of %s is %s by %q with tracking code %q, which cannot be",
+			s.ID, cost, s.SelectedRate.Carrier, *s.TrackingCode))}
+	}
 	b.Label = &BoughtLabel{
-		ID: s.PostageLabel.ID, Carrier: s.SelectedRate.Carrier, Tracking: *s.TrackingCode, Cost: cost,
+		ID: plainText(s.PostageLabel.ID), Carrier: plainText(s.SelectedRate.Carrier),
+		Tracking: plainText(*s.TrackingCode), Cost: cost,
 	}
 	return Succeeded{Booking: b}
 }

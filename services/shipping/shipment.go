@@ -241,8 +241,11 @@ func pack(items []*shippingv1.ShipmentItem, unitWeightG int64) ([]item, int64, s
 	return packed, units * unitWeightG, ""
 }
 
-// plainText drops what PostgreSQL cannot store in a text. A zero byte in a name must not stop a batch.
-func plainText(s string) string { return strings.ReplaceAll(s, "\x00", "") }
+// plainText makes text that PostgreSQL can store out of anything: a zero byte in a name, or bytes in an answer that are
+// no UTF-8, must not stop a batch.
+func plainText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+}
 
 // weightOunces is the carrier's unit, rounded up to a tenth.
 func weightOunces(grams int64) float64 {
