@@ -65,7 +65,9 @@ func (e *engine) accept(ctx context.Context, list []submission) ([]acceptance, *
 		if err != nil {
 			return err
 		}
-		crash.Point(crash.CoordinatorAfterLoad)
+		if err := crash.Fail(crash.CoordinatorAfterClaim); err != nil {
+			return err
+		}
 		var fresh []*submission
 		for _, i := range order {
 			s := &list[i]
@@ -78,7 +80,6 @@ func (e *engine) accept(ctx context.Context, list []submission) ([]acceptance, *
 			fresh = append(fresh, s)
 			answers[i] = acceptance{id: s.id}
 		}
-		crash.Point(crash.CoordinatorAfterDecide)
 		if err := e.storeNew(ctx, tx, t, fresh, list, claimed); err != nil {
 			return err
 		}
@@ -87,13 +88,14 @@ func (e *engine) accept(ctx context.Context, list []submission) ([]acceptance, *
 				answers[i] = repeated(t, &list[i])
 			}
 		}
-		crash.Point(crash.CoordinatorBeforeCommit)
-		return nil
+		return crash.Fail(crash.CoordinatorBeforeAcceptCommit)
 	})
+	if err == nil {
+		err = crash.Fail(crash.CoordinatorAfterAcceptCommit)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("accepting %d orders: %w", len(list), err)
 	}
-	crash.Point(crash.CoordinatorAfterCommit)
 	e.metrics.accepted(answers, time.Since(started))
 	for id, s := range t.sagas {
 		e.documents.put(id, s.document)

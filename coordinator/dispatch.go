@@ -38,12 +38,15 @@ func (d *dispatcher) send(ctx context.Context, commands []*kgo.Record) {
 	if len(commands) == 0 {
 		return
 	}
-	if err := kafka.Produce(ctx, d.client, commands); err != nil {
+	err := kafka.Produce(ctx, d.client, commands)
+	if err == nil {
+		err = crash.Fail(crash.CoordinatorAfterProduce)
+	}
+	if err != nil {
 		d.metrics.dispatchFailures.Add(float64(len(commands)))
 		d.log.WarnContext(ctx, "sending commands failed; they will be sent again", "commands", len(commands), "error", err)
 		d.later(commands)
 	}
-	crash.Point(crash.CoordinatorAfterProduce)
 }
 
 // sendSoon is send for a caller that does not wait.
@@ -77,7 +80,11 @@ func (d *dispatcher) run(ctx context.Context) error {
 		case <-d.wake:
 		}
 		for commands := d.take(); len(commands) > 0; commands = d.take() {
-			if err := kafka.Produce(ctx, d.client, commands); err != nil {
+			err := kafka.Produce(ctx, d.client, commands)
+			if err == nil {
+				err = crash.Fail(crash.CoordinatorAfterLateProduce)
+			}
+			if err != nil {
 				d.metrics.dispatchFailures.Add(float64(len(commands)))
 				d.later(commands)
 				if ctx.Err() != nil {
@@ -90,7 +97,6 @@ func (d *dispatcher) run(ctx context.Context) error {
 				continue
 			}
 			fails = 0
-			crash.Point(crash.CoordinatorAfterProduce)
 		}
 	}
 }
@@ -99,10 +105,16 @@ func (d *dispatcher) run(ctx context.Context) error {
 func (d *dispatcher) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if commands := d.take(); len(commands) > 0 {
-		if err := kafka.Produce(ctx, d.client, commands); err != nil {
-			d.log.WarnContext(ctx, "commands were not sent; timers will", "commands", len(commands), "error", err)
-		}
+	commands := d.take()
+	var err error
+	if len(commands) > 0 {
+		err = kafka.Produce(ctx, d.client, commands)
+	}
+	if err == nil {
+		err = crash.Fail(crash.CoordinatorAfterFlush)
+	}
+	if err != nil {
+		d.log.WarnContext(ctx, "commands were not sent; timers will", "commands", len(commands), "error", err)
 	}
 }
 

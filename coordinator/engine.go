@@ -171,7 +171,9 @@ func (e *engine) applyOnce(ctx context.Context, items []item, blame *rejection) 
 		if t, err = e.load(ctx, tx, items); err != nil {
 			return err
 		}
-		crash.Point(crash.CoordinatorAfterLoad)
+		if err := crash.Fail(crash.CoordinatorAfterLoad); err != nil {
+			return err
+		}
 		results = make([]result, len(items))
 		for i := range items {
 			if blame != nil {
@@ -181,19 +183,23 @@ func (e *engine) applyOnce(ctx context.Context, items []item, blame *rejection) 
 			}
 			e.park(t, &items[i], results[i].err)
 		}
-		crash.Point(crash.CoordinatorAfterDecide)
+		if err := crash.Fail(crash.CoordinatorAfterDecide); err != nil {
+			return err
+		}
 		if err := e.store(ctx, tx, t); err != nil {
 			return err
 		}
-		crash.Point(crash.CoordinatorBeforeCommit)
-		return nil
+		return crash.Fail(crash.CoordinatorBeforeCommit)
 	})
+	if err == nil {
+		err = crash.Fail(crash.CoordinatorAfterCommit)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("applying %d events: %w", len(items), err)
 	}
-	crash.Point(crash.CoordinatorAfterCommit)
 	e.metrics.applied(items, results, time.Since(started))
 	e.announce(t)
+	crash.Point(crash.CoordinatorAfterAnnounce)
 	return results, t, nil
 }
 

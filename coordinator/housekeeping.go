@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/pg"
 )
 
@@ -33,14 +34,13 @@ func (h *housekeeping) run(ctx context.Context) error {
 	defer marks.Stop()
 	defer months.Stop()
 	h.months(ctx)
+	h.lowWater(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-marks.C:
-			if err := h.raiseMark(ctx, h.clock.Now().Add(-markMargin)); err != nil && ctx.Err() == nil {
-				h.log.WarnContext(ctx, "moving the mark of ended sagas failed", "error", err)
-			}
+			h.lowWater(ctx)
 		case <-months.C:
 			h.months(ctx)
 		}
@@ -51,7 +51,11 @@ const makePartitionsSQL = `SELECT make_partitions($1)`
 
 func (h *housekeeping) months(ctx context.Context) {
 	var made int
-	if err := h.pool.QueryRow(ctx, makePartitionsSQL, monthsAhead).Scan(&made); err != nil {
+	err := h.pool.QueryRow(ctx, makePartitionsSQL, monthsAhead).Scan(&made)
+	if err == nil {
+		err = crash.Fail(crash.CoordinatorAfterPartitions)
+	}
+	if err != nil {
 		if ctx.Err() == nil {
 			h.log.WarnContext(ctx, "making the partitions of coming months failed; rows go to the default partition",
 				"error", err)
@@ -60,6 +64,16 @@ func (h *housekeeping) months(ctx context.Context) {
 	}
 	if made > 0 {
 		h.log.InfoContext(ctx, "made partitions for coming months", "partitions", made)
+	}
+}
+
+func (h *housekeeping) lowWater(ctx context.Context) {
+	err := h.raiseMark(ctx, h.clock.Now().Add(-markMargin))
+	if err == nil {
+		err = crash.Fail(crash.CoordinatorAfterLowWater)
+	}
+	if err != nil && ctx.Err() == nil {
+		h.log.WarnContext(ctx, "moving the mark of ended sagas failed", "error", err)
 	}
 }
 

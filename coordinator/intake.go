@@ -66,8 +66,7 @@ func (in *intake) accept(ctx context.Context, list []submission) ([]acceptance, 
 			in.dispatcher.sendSoon(t.commands)
 		}
 	}
-	crash.Point(crash.CoordinatorBeforeAnswer)
-	return answers, nil
+	return answers, crash.Fail(crash.CoordinatorBeforeAnswer)
 }
 
 func (in *intake) apply(ctx context.Context, list []item) ([]result, error) {
@@ -76,8 +75,7 @@ func (in *intake) apply(ctx context.Context, list []item) ([]result, error) {
 		return nil, err
 	}
 	in.dispatcher.sendSoon(t.commands)
-	crash.Point(crash.CoordinatorBeforeAnswer)
-	return results, nil
+	return results, crash.Fail(crash.CoordinatorBeforeVerbAnswer)
 }
 
 // submit stores an order and returns after the commit.

@@ -113,7 +113,9 @@ func (o *outbox) publish(ctx context.Context, rows []published) error {
 	if err := kafka.Produce(ctx, o.client, records); err != nil {
 		return fmt.Errorf("publishing %d domain events: %w", len(records), err)
 	}
-	crash.Point(crash.CoordinatorAfterEvents)
+	if err := crash.Fail(crash.CoordinatorAfterEvents); err != nil {
+		return fmt.Errorf("publishing %d domain events: %w", len(records), err)
+	}
 	ids, ats := make([]int64, len(rows)), make([]time.Time, len(rows))
 	first, last := rows[0].at, rows[0].at
 	for i, row := range rows {
@@ -129,7 +131,7 @@ func (o *outbox) publish(ctx context.Context, rows []published) error {
 	if _, err := o.pool.Exec(ctx, markSQL, ids, ats, first, last); err != nil {
 		return fmt.Errorf("marking %d rows of the outbox: %w", len(rows), err)
 	}
-	return nil
+	return crash.Fail(crash.CoordinatorAfterMark)
 }
 
 func (o *outbox) record(ev *orderv1.OutboxEvent) (*kgo.Record, error) {
@@ -188,6 +190,9 @@ func (o *outbox) relay(ctx context.Context) error {
 		}
 		if len(rows) == 0 {
 			return nil
+		}
+		if err := crash.Fail(crash.CoordinatorAfterRelayClaim); err != nil {
+			return fmt.Errorf("claiming rows of the outbox: %w", err)
 		}
 		if err := o.publish(ctx, rows); err != nil {
 			return err

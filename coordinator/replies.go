@@ -32,7 +32,9 @@ type replies struct {
 
 // handle applies a poll. An error means that the database is away: the same records come again.
 func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
-	crash.Point(crash.CoordinatorAfterPoll)
+	if err := crash.Fail(crash.CoordinatorAfterPoll); err != nil {
+		return err
+	}
 	var (
 		items   []item
 		refused []deadletter.Letter
@@ -53,6 +55,9 @@ func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
 			return err
 		}
 		r.engine.metrics.parked.Add(float64(len(refused)))
+		if err := crash.Fail(crash.CoordinatorAfterPark); err != nil {
+			return err
+		}
 	}
 	results, t, err := r.engine.apply(ctx, items)
 	if err != nil {
@@ -65,8 +70,7 @@ func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
 		}
 	}
 	r.dispatcher.send(ctx, t.commands)
-	crash.Point(crash.CoordinatorBeforeOffsets)
-	return nil
+	return crash.Fail(crash.CoordinatorBeforeOffsets)
 }
 
 // item reads a record. The error says why it cannot be a reply.

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"recourse.dev/migrations"
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
@@ -259,7 +260,10 @@ func (s *Service) Run(ctx context.Context) error {
 		service.Component{Name: "housekeeping", Run: keeper.run},
 		service.Component{Name: "timers", Run: s.timers.run},
 		service.Component{Name: "replies", Run: s.consumer.Run},
-		service.Component{Name: "intake", Stop: closing(s.intake.close)},
+		service.Component{Name: "intake", Stop: closing(func() {
+			s.intake.close()
+			crash.Point(crash.CoordinatorAfterIntakeClosed)
+		})},
 		s.server.Component(),
 	)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/crash"
 )
 
 // sagaColumns are read by scanSaga, in this order.
@@ -183,7 +184,7 @@ func (e *engine) seeDefinitions(ctx context.Context) error {
 	if _, err := e.pool.Exec(ctx, seeDefinitionsSQL, hashes, names, versions); err != nil {
 		return fmt.Errorf("noting the definitions: %w", err)
 	}
-	return nil
+	return crash.Fail(crash.CoordinatorAfterDefinitions)
 }
 
 // keyRow is what was answered under an idempotency key.

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/pg"
 )
 
@@ -146,6 +147,7 @@ func (t *timers) fire(ctx context.Context) error {
 	if !t.rate.take(ctx, len(ids)) {
 		return nil
 	}
+	crash.Point(crash.CoordinatorAfterTake)
 	items := make([]item, len(ids))
 	for i, id := range ids {
 		items[i] = item{saga: id, door: doorTimer, events: t.due}
@@ -234,6 +236,9 @@ func (t *timers) scan(ctx context.Context) error {
 		t.alarms.add(id, due)
 		return nil
 	})
+	if err == nil {
+		err = crash.Fail(crash.CoordinatorAfterScan)
+	}
 	if err != nil {
 		return fmt.Errorf("scanning open sagas: %w", err)
 	}

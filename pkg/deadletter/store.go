@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/kafka"
 )
 
@@ -156,6 +157,9 @@ func Redrive(ctx context.Context, pool *pgxpool.Pool, producer *kgo.Client, id u
 			letter.RedrivenAt.UTC().Format(time.RFC3339))
 	}
 	if err := kafka.Produce(ctx, producer, []*kgo.Record{letter.Record()}); err != nil {
+		return letter, fmt.Errorf("redriving dead letter %s: %w", id, err)
+	}
+	if err := crash.Fail(crash.DeadletterAfterRedrive); err != nil {
 		return letter, fmt.Errorf("redriving dead letter %s: %w", id, err)
 	}
 	now := time.Now().UTC()

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"recourse.dev/pkg/crash"
 )
 
 // ConsumerOptions say what to consume and what to do with it.
@@ -262,6 +264,9 @@ func (c *Consumer) commitWith(ctx context.Context, commit func(context.Context) 
 	commitCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.CommitTimeout)
 	defer cancel()
 	err := commit(commitCtx)
+	if err == nil {
+		err = crash.Fail(crash.ConsumerAfterOffsets)
+	}
 	if err != nil {
 		c.metrics.commitFails.Inc()
 		c.log.WarnContext(ctx, "committing offsets failed; the next commit covers them, or the batch comes again",

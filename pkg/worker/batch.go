@@ -38,7 +38,9 @@ func (w *Worker) Process(ctx context.Context, records []*kgo.Record) ([]*kgo.Rec
 		attribute.String("participant", w.cfg.Participant), attribute.Int("records", len(records))))
 	defer span.End()
 
-	halt.At(ctx, crash.WorkerAfterPoll)
+	if err := halt.At(ctx, crash.WorkerAfterPoll); err != nil {
+		return nil, err
+	}
 	replies, err := w.handle(ctx, deliveries)
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
@@ -59,7 +61,9 @@ func (w *Worker) handle(ctx context.Context, deliveries []*delivery) ([]*outgoin
 		p, err = w.transact(ctx, deliveries)
 	}
 	if err == nil {
-		halt.At(ctx, crash.WorkerAfterCommit)
+		err = halt.At(ctx, crash.WorkerAfterCommit)
+	}
+	if err == nil {
 		p.report(ctx)
 		w.calls.start(w, p.calls)
 		return p.outgoing(), nil
@@ -138,7 +142,9 @@ func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
 	if p.rows, err = loadRows(ctx, tx, keys); err != nil {
 		return err
 	}
-	halt.At(ctx, crash.WorkerAfterLoad)
+	if err := halt.At(ctx, crash.WorkerAfterLoad); err != nil {
+		return err
+	}
 	if err := p.lock(ctx, tx, rounds); err != nil {
 		return err
 	}
@@ -147,15 +153,21 @@ func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	halt.At(ctx, crash.WorkerAfterHandle)
+	if err := halt.At(ctx, crash.WorkerAfterHandle); err != nil {
+		return err
+	}
 	if err := storeRows(ctx, tx, p.rows); err != nil {
 		return err
 	}
-	if err := deadletter.Park(ctx, tx, p.letters); err != nil {
-		return err
+	if len(p.letters) > 0 {
+		if err := deadletter.Park(ctx, tx, p.letters); err != nil {
+			return err
+		}
+		if err := crash.Fail(crash.WorkerAfterPark); err != nil {
+			return err
+		}
 	}
-	halt.At(ctx, crash.WorkerBeforeCommit)
-	return nil
+	return halt.At(ctx, crash.WorkerBeforeCommit)
 }
 
 // lock lets the domain lock rows for all kinds of commands at once; see Locker.
@@ -205,7 +217,11 @@ func (p *poll) round(ctx context.Context, tx pgx.Tx, indexes []int) error {
 			row = newRow(c)
 			row.Row = Void()
 			p.rows[c.key()] = row
-		case RepeatReply, SayNothing, SayFenced, SayInDoubt, RememberUndo:
+		case RepeatReply:
+			if err := crash.Fail(crash.WorkerAfterRepeat); err != nil {
+				return err
+			}
+		case SayNothing, SayFenced, SayInDoubt, RememberUndo:
 		}
 		reply, err := p.w.known(row, c, verdict, p.now)
 		if err != nil {

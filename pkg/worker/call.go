@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"recourse.dev/pkg/crash"
 )
 
 // calls holds the outside calls of this process: waiting for a slot, on their way, or come back and not yet settled.
@@ -84,6 +86,9 @@ func (c *calls) run(w *Worker, command *command) {
 	defer w.metrics.callsInFlight.Dec()
 	started := time.Now()
 	a := w.ask(c.ctx, command)
+	if err := crash.Fail(crash.WorkerAfterAnswer); err != nil {
+		a = &answer{command: command, err: err}
+	}
 	result := "answered"
 	if a.err != nil {
 		result = "unknown"
@@ -117,6 +122,9 @@ func (w *Worker) ask(ctx context.Context, c *command) (a *answer) {
 	ask := c.reg.call
 	if c.op == OpUndo {
 		ask = c.reg.callUndo
+	}
+	if err := crash.Fail(crash.WorkerBeforeCall); err != nil {
+		return &answer{command: c, err: err}
 	}
 	result, err := ask(ctx, c)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"recourse.dev/pkg/crash"
 )
 
 // claimTimeout bounds a claim; it is one statement on an index that holds open questions only.
@@ -30,6 +32,9 @@ func (w *Worker) Resolve(ctx context.Context) (int, error) {
 	claiming, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
 	defer cancel()
 	rows, err := claimDue(claiming, w.pool, free, lease)
+	if err == nil && len(rows) > 0 {
+		err = crash.Fail(crash.WorkerAfterClaim)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -71,6 +71,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopIntake()
 	background.Wait()
 	w.drain(work, producer)
+	if err == nil {
+		err = crash.Fail(crash.WorkerAfterDrain)
+	}
 	if err != nil {
 		return fmt.Errorf("running worker: %w", err)
 	}
@@ -92,9 +95,7 @@ func (w *Worker) consume(ctx context.Context, producer *kgo.Client, records []*k
 	if err := kafka.Produce(ctx, producer, replies); err != nil {
 		return err
 	}
-	halt.At(ctx, crash.WorkerAfterProduce)
-	halt.At(ctx, crash.WorkerBeforeOffsets)
-	return nil
+	return halt.At(ctx, crash.WorkerAfterProduce)
 }
 
 // settleLoop settles calls as they come back, until the intake has ended.
@@ -138,6 +139,9 @@ func (w *Worker) settleOnce(ctx context.Context, producer *kgo.Client) bool {
 	}
 	for try := 0; ; try++ {
 		produceErr := kafka.Produce(ctx, producer, replies)
+		if produceErr == nil && len(replies) > 0 {
+			produceErr = crash.Fail(crash.WorkerAfterSettleProduce)
+		}
 		if produceErr == nil {
 			return err == nil
 		}

@@ -40,7 +40,10 @@ func (w *Worker) Settle(ctx context.Context) ([]*kgo.Record, error) {
 		attribute.String("participant", w.cfg.Participant), attribute.Int("answers", len(answers))))
 	defer span.End()
 
-	halt.At(ctx, crash.WorkerAfterCall)
+	if err := halt.At(ctx, crash.WorkerAfterCall); err != nil {
+		w.calls.putBack(answers)
+		return nil, err
+	}
 	replies, err := w.settle(ctx, answers, false)
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
@@ -58,7 +61,9 @@ func (w *Worker) settle(ctx context.Context, answers []*answer, postpone bool) (
 		return s, s.run(ctx, tx, answers)
 	})
 	if err == nil {
-		halt.At(ctx, crash.WorkerAfterSettleCommit)
+		err = halt.At(ctx, crash.WorkerAfterSettleCommit)
+	}
+	if err == nil {
 		w.calls.forget(w, answers, s.rows)
 		w.calls.start(w, s.calls)
 		for _, v := range s.outcomes {
@@ -132,8 +137,7 @@ func (s *settlement) run(ctx context.Context, tx pgx.Tx, answers []*answer) erro
 	if err := storeRows(ctx, tx, s.rows); err != nil {
 		return err
 	}
-	halt.At(ctx, crash.WorkerBeforeSettleCommit)
-	return nil
+	return halt.At(ctx, crash.WorkerBeforeSettleCommit)
 }
 
 // dos settles dos, and goes on with the undo where one arrived while the do was in doubt.

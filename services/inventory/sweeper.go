@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/pg"
 )
 
@@ -64,6 +65,9 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // RunOnce expires up to sweepBatch holds in one transaction and says how many.
 func (s *Sweeper) RunOnce(ctx context.Context) (int, error) {
 	n, err := pg.InTxV(ctx, s.pool, func(tx pgx.Tx) (int, error) { return expire(ctx, tx, instant(s.now())) })
+	if err == nil && n > 0 {
+		err = crash.Fail(crash.InventoryAfterSweep)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -90,5 +94,8 @@ func expire(ctx context.Context, tx pgx.Tx, now time.Time) (int, error) {
 	for _, h := range holdings {
 		h.Expire(stock, now)
 	}
-	return len(holdings), save(ctx, tx, changes{decided: holdings, stock: stock})
+	if err := save(ctx, tx, changes{decided: holdings, stock: stock}); err != nil {
+		return 0, err
+	}
+	return len(holdings), crash.Fail(crash.InventoryAfterExpire)
 }

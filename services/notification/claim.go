@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
 
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/message"
 	"recourse.dev/pkg/pg"
@@ -50,12 +51,16 @@ func (c *claims) handle(ctx context.Context, records []*kgo.Record) error {
 	if len(found) == 0 && len(letters) == 0 {
 		return nil
 	}
-	return pg.InTx(ctx, c.pool, func(tx pgx.Tx) error {
+	err := pg.InTx(ctx, c.pool, func(tx pgx.Tx) error {
 		if err := deadletter.Park(ctx, tx, letters); err != nil {
 			return err
 		}
 		return keepClaims(ctx, tx, found, c.now())
 	})
+	if err != nil {
+		return err
+	}
+	return crash.Fail(crash.NotificationAfterClaims)
 }
 
 // orderEvent is what every event of the topic has.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"recourse.dev/pkg/coalesce"
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/worker"
 	notificationv1 "recourse.dev/schemas/gen/recourse/notification/v1"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
@@ -187,6 +188,9 @@ type answer struct {
 func (h *handler) call(ctx context.Context, c *worker.Command[*notificationv1.SendConfirmation]) (any, error) {
 	id := NotificationID(c.SagaID, c.Key)
 	t, err := h.begin.Do(ctx, id)
+	if err == nil {
+		err = crash.Fail(crash.NotificationAfterIntent)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +207,9 @@ func (h *handler) call(ctx context.Context, c *worker.Command[*notificationv1.Se
 		MessageID: MessageID(id, h.domain), OrderID: t.OrderID.String(), To: t.Address, Name: t.Name,
 		Subject: t.Subject, Text: t.Text, HTML: t.HTML, Date: t.CreatedAt,
 	})
+	if err := crash.Fail(crash.NotificationAfterSend); err != nil {
+		return nil, err
+	}
 	a := &answer{Try: t, EndedAt: h.now()}
 	switch d := delivery.(type) {
 	case Accepted:

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/worker"
 )
 
@@ -89,6 +90,9 @@ func (h *Handlers) resolve(ctx context.Context, q question) (any, error) {
 		r.IntentRef = missing.IntentRef
 	}
 	if err := planAttempts(ctx, h.pool, r.OperationID, next, h.gateway.Calls(r), h.now()); err != nil {
+		return nil, err
+	}
+	if err := crash.Fail(crash.PaymentAfterPlan); err != nil {
 		return nil, err
 	}
 	again := h.do(ctx, r, next)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"recourse.dev/pkg/coalesce"
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/worker"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 	shippingv1 "recourse.dev/schemas/gen/recourse/shipping/v1"
@@ -118,7 +119,13 @@ func (h *handler) callCreate(ctx context.Context, c *worker.Command[*shippingv1.
 	if booking.Label != nil {
 		return h.answer(Succeeded{Booking: booking}, nil), nil
 	}
+	if err := crash.Fail(crash.ShippingAfterBooking); err != nil {
+		return nil, err
+	}
 	b, err := h.begin.Do(ctx, intent{ShipmentID: id, Kind: Buy, CarrierRef: booking.Ref})
+	if err == nil {
+		err = crash.Fail(crash.ShippingAfterIntent)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,6 @@
 package workertest
 
 import (
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -226,9 +224,13 @@ func (c Contract) undoDies(t *testing.T) {
 	}
 }
 
-// workerPoints are the lines of a worker's batch; the coordinator's points are none of ours.
+// workerPoints are the lines of a batch and of its settlement, at which a kit can stop a worker.
 func workerPoints() []crash.Name {
-	return slices.DeleteFunc(crash.Points(), func(p crash.Name) bool { return !strings.HasPrefix(string(p), "worker.") })
+	return []crash.Name{
+		crash.WorkerAfterPoll, crash.WorkerAfterLoad, crash.WorkerAfterHandle, crash.WorkerBeforeCommit,
+		crash.WorkerAfterCommit, crash.WorkerAfterProduce, crash.WorkerAfterCall, crash.WorkerBeforeSettleCommit,
+		crash.WorkerAfterSettleCommit,
+	}
 }
 
 // requireDeath keeps a test of deaths from passing because nobody died. A step without a call never comes to the
