@@ -1,6 +1,8 @@
 package saga_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
@@ -15,7 +17,19 @@ import (
 // that it is.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	files, err := os.ReadDir("testdata")
+	require.NoError(t, err)
+	for _, file := range files {
+		if file.Name() == "fuzz" {
+			continue // inputs of the fuzz targets
+		}
+		t.Run(file.Name(), func(t *testing.T) { play(t, filepath.Join("testdata", file.Name())) })
+	}
+}
+
+func play(t *testing.T, path string) {
+	t.Helper()
+	datadriven.Walk(t, path, func(t *testing.T, path string) {
 		var p scenario.Player
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
 			c := scenario.Command{Name: td.Cmd, Input: td.Input}

@@ -26,10 +26,11 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-func mustDB(t *testing.T) *pgxpool.Pool {
+func mustDB(t testing.TB) *pgxpool.Pool {
 	t.Helper()
 	return pgtest.DB(t, fstest.MapFS{
 		"00001_dead_letter.sql": {Data: []byte("-- +goose Up\n" + deadletter.DDL)},
+		"00002_prune.sql":       {Data: []byte("-- +goose Up\n" + deadletter.PruneDDL)},
 	})
 }
 
@@ -219,7 +220,7 @@ func TestRedrive_broker_refuses(t *testing.T) {
 // The table's CHECK and the list of reasons say the same.
 func TestReasons_are_those_of_the_table(t *testing.T) {
 	t.Parallel()
-	_, list, found := strings.Cut(deadletter.DDL, "reason IN (")
+	_, list, found := strings.Cut(deadletter.PruneDDL, "reason IN (")
 	require.True(t, found)
 	list, _, _ = strings.Cut(list, ")")
 	var inTable []deadletter.Reason

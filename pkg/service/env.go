@@ -32,6 +32,8 @@ type validator interface{ Validate() error }
 func LoadEnv[T any](environ []string) (T, error) {
 	var config T
 	values := env.ToMap(environ)
+	// Windows and some launchers have entries without a name, which the library would take for fields without a tag.
+	delete(values, "")
 	params, err := env.GetFieldParams(&config)
 	if err != nil {
 		return config, fmt.Errorf("reading the configuration's fields: %w", err)

@@ -1,0 +1,133 @@
+package saga_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"recourse.dev/coordinator/saga"
+	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
+)
+
+// FuzzRecord reads arbitrary bytes as what a saga's row holds: what is read is written and read again as the same.
+func FuzzRecord(f *testing.F) {
+	d := fuzzed()
+	s := saga.New(d, uuid.MustParse("00000000-0000-7000-8000-000000000001"), uuid.Nil)
+	for range 3 {
+		record, err := saga.MarshalRecord(nil, &s)
+		require.NoError(f, err)
+		f.Add(record)
+		s = saga.Decide(d, s, saga.Event{Kind: saga.Accepted}, time.Unix(1_780_000_000, 0)).Saga
+		s = saga.Decide(d, s, saga.Event{Kind: saga.CancelRequested, Detail: "why"}, time.Unix(1_780_000_100, 0)).Saga
+	}
+	f.Add([]byte{0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var first, second saga.Saga
+		if err := saga.UnmarshalRecord(data, &first); err != nil {
+			require.ErrorContains(t, err, "decoding the record of saga")
+			return
+		}
+		for i := range first.Steps {
+			if len(first.Steps[i].Handles) == 0 {
+				first.Steps[i].Handles = nil // no handles, whichever way they are written
+			}
+		}
+		again, err := saga.MarshalRecord(nil, &first)
+		require.NoError(t, err)
+		require.NoError(t, saga.UnmarshalRecord(again, &second))
+		require.Equal(t, first, second)
+	})
+}
+
+// FuzzReply gives arbitrary replies to sagas at every stage of their life, between other events: each is an event or
+// refused with a reason, no answer makes a saga lie about what it holds, and what it becomes can be stored.
+func FuzzReply(f *testing.F) {
+	d := fuzzed()
+	for _, reply := range []*sagav1.Reply{
+		{Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{
+			Effects: []*sagav1.Effect{{Kind: "\x00", Amount: -1 << 63}}, Handles: map[string]string{"a": "b"},
+		}}},
+		{Outcome: &sagav1.Reply_Refused{Refused: &sagav1.Refused{Code: "c", Detail: "\x00"}}},
+		{Outcome: &sagav1.Reply_Retry{Retry: &sagav1.Retry{Reason: "later"}}},
+		{Outcome: &sagav1.Reply_InDoubt{InDoubt: &sagav1.InDoubt{Reason: "?"}}},
+		{Outcome: &sagav1.Reply_Fenced{Fenced: &sagav1.Fenced{}}},
+		{Operation: sagav1.Operation_OPERATION_UNDO, Outcome: &sagav1.Reply_Undone{Undone: &sagav1.Undone{Nothing: true}}},
+		{Operation: sagav1.Operation_OPERATION_UNDO, Outcome: &sagav1.Reply_Refused{Refused: &sagav1.Refused{}}},
+		{Operation: 7},
+	} {
+		for _, step := range d.Steps() {
+			reply.Step, reply.Generation, reply.EffectSeq, reply.Attempt = step.Name, 1, 1, 1
+			if reply.GetOperation() == 0 {
+				reply.Operation = sagav1.Operation_OPERATION_DO
+			}
+			value, err := proto.Marshal(reply)
+			require.NoError(f, err)
+			f.Add([]byte{0, 1, 2, 3}, value, value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, others, first, second []byte) {
+		s := saga.New(d, uuid.MustParse("00000000-0000-7000-8000-000000000001"), uuid.Nil)
+		now := time.Unix(1_780_000_000, 0).UTC()
+		apply := func(ev saga.Event) {
+			before := s.Revision
+			out := saga.Decide(d, s, ev, now)
+			s = out.Saga
+			require.GreaterOrEqual(t, s.Revision, before)
+			if s.State == saga.Compensated {
+				require.Empty(t, saga.Residue(d, &s), "undone, and something is left")
+			}
+			record, err := saga.MarshalRecord(nil, &s)
+			require.NoError(t, err)
+			var stored saga.Saga
+			require.NoError(t, saga.UnmarshalRecord(record, &stored))
+			_ = saga.Explain(d, &s).Summary
+		}
+		apply(saga.Event{Kind: saga.Accepted})
+		for i, other := range append(others[:min(len(others), 40):min(len(others), 40)], 0) {
+			for _, data := range [][]byte{first, second} {
+				var reply sagav1.Reply
+				if proto.Unmarshal(data, &reply) != nil {
+					continue
+				}
+				if int(other)%3 == 1 {
+					reply.Step = d.Steps()[i%len(d.Steps())].Name
+				}
+				ev, err := saga.EventOf(d, &reply, "participant:test", "evidence")
+				if err != nil {
+					require.ErrorContains(t, err, "reply")
+					continue
+				}
+				apply(ev)
+			}
+			now = now.Add(time.Duration(other) * time.Minute)
+			apply([]saga.Event{
+				{Kind: saga.CancelRequested}, {Kind: saga.OperatorUndo}, {Kind: saga.OperatorPause}, {Kind: saga.OperatorResume},
+				{Kind: saga.OperatorRetry, Step: i % len(d.Steps())}, {Kind: saga.DeadlinePassed},
+			}[int(other)%6])
+		}
+	})
+}
+
+// fuzzed has a step of every kind.
+func fuzzed() *saga.Definition {
+	retry := saga.Retry{First: time.Second, Max: time.Minute, GiveUp: 3}
+	step := func(name string, kind saga.Kind) saga.Step {
+		st := saga.Step{
+			Name: name, Kind: kind, Participant: "p", Do: "do." + name, Effect: name, Claim: name + "_done",
+			Unclaim: name + "_undone", Retry: retry,
+		}
+		if kind == saga.Compensatable {
+			st.Undo = "undo." + name
+		}
+		return st
+	}
+	last := step("tell", saga.Retriable)
+	last.Optional = true
+	return saga.MustDefine("fuzzed", 1, time.Hour,
+		saga.Stage{step("hold", saga.Compensatable)},
+		saga.Stage{step("pay", saga.Compensatable), step("book", saga.Compensatable)},
+		saga.Stage{step("charge", saga.Pivot)}, saga.Stage{step("ship", saga.Retriable)}, saga.Stage{last})
+}
