@@ -34,8 +34,14 @@ type Config struct {
 
 	// MaxBatch is the largest number of replies or timers of one transaction.
 	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
-	// MaxWaiting is the number of requests that may wait for the database; more are refused.
-	MaxWaiting int `env:"MAX_WAITING" envDefault:"4096"`
+	// MaxWaiting is the number of requests that may wait for the database, new orders and wishes about known ones apart;
+	// more are refused.
+	MaxWaiting int `env:"MAX_WAITING" envDefault:"1024"`
+	// AdmitWithin is how long a new order may have to wait for the work before it; beyond it new orders are refused.
+	AdmitWithin time.Duration `env:"ADMIT_WITHIN" envDefault:"3s"`
+	// MaxBacklog is how many commands one participant may leave unread, while it is down for instance; beyond it new
+	// orders are refused.
+	MaxBacklog int64 `env:"MAX_BACKLOG" envDefault:"250000"`
 	// ScanInterval is how often open sagas are read for timers that nobody watches, after a crash of somebody else.
 	ScanInterval time.Duration `env:"SCAN_INTERVAL" envDefault:"30s"`
 	// TimerRate bounds the timers fired a second, so that an outage does not end in a storm.
@@ -62,6 +68,7 @@ func (c *Config) Validate() error {
 		{"RESEND_MAX", c.ResendMax},
 		{"SCAN_INTERVAL", c.ScanInterval},
 		{"HOLD_BACK", c.HoldBack},
+		{"ADMIT_WITHIN", c.AdmitWithin},
 	} {
 		if d.value < time.Millisecond {
 			fail("%s=%s: want 1ms or more", d.name, d.value)
@@ -75,6 +82,9 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxWaiting < 1 {
 		fail("MAX_WAITING=%d: want 1 or more", c.MaxWaiting)
+	}
+	if c.MaxBacklog < 1 {
+		fail("MAX_BACKLOG=%d: want 1 or more", c.MaxBacklog)
 	}
 	if c.TimerRate < 1 {
 		fail("TIMER_RATE=%d: want 1 or more", c.TimerRate)
@@ -93,7 +103,9 @@ func (c *Config) setDefaults() {
 	orDefault(&c.ResendMax, order.DefaultTiming.Max)
 	orDefault(&c.GiveUp, order.DefaultTiming.GiveUp)
 	orDefault(&c.MaxBatch, 200)
-	orDefault(&c.MaxWaiting, 4096)
+	orDefault(&c.MaxWaiting, 1024)
+	orDefault(&c.AdmitWithin, 3*time.Second)
+	orDefault(&c.MaxBacklog, 250_000)
 	orDefault(&c.ScanInterval, 30*time.Second)
 	orDefault(&c.TimerRate, 1000)
 	orDefault(&c.HoldBack, 5*time.Minute)

@@ -126,6 +126,13 @@ func (d *dispatcher) take() []*kgo.Record {
 	return commands
 }
 
+// waiting counts the commands that are still to be sent.
+func (d *dispatcher) waiting() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.unsent)
+}
+
 // backoff doubles from 100 ms to 5 s, half of it by chance.
 func backoff(fails int) time.Duration {
 	ceiling := min(5*time.Second, 100*time.Millisecond<<min(fails, 10))

@@ -2,12 +2,19 @@ package coordinator
 
 import (
 	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"recourse.dev/coordinator/order"
 	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/coalesce"
+	"recourse.dev/pkg/httpserver"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
@@ -103,7 +110,7 @@ func Statements() map[string]string {
 		"insert keys": insertKeysSQL, "see definitions": seeDefinitionsSQL, "mark outbox": markSQL,
 		"claim outbox": claimOutboxSQL, "revisions": revisionsSQL, "due": dueSQL, "order": orderSQL, "saga": sagaSQL,
 		"history": historySQL, "make partitions": makePartitionsSQL, "lock mark": lockMarkSQL,
-		"oldest open": oldestOpenSQL, "raise mark": raiseMarkSQL,
+		"oldest open": oldestOpenSQL, "raise mark": raiseMarkSQL, "known keys": knownKeysSQL,
 	}
 	return all
 }
@@ -119,3 +126,96 @@ func (a Alarms) Add(id uuid.UUID, at time.Time)        { a.add(id, at) }
 func (a Alarms) Take(now time.Time, n int) []uuid.UUID { return a.take(now, n) }
 func (a Alarms) Next() time.Time                       { return a.next() }
 func (a Alarms) Len() int                              { return a.len() }
+
+// Drain is the estimate behind admission control.
+type Drain struct {
+	queues []*queue
+	terms  terms
+}
+
+// Verdict is what it says about new orders.
+type Verdict struct {
+	Wait, RetryAfter time.Duration
+	Admit            int
+	At               string
+	Full             bool
+}
+
+// NewDrain makes one for queues and how often an order visits each.
+func NewDrain(within time.Duration, backlog int64, visits map[string]int) *Drain {
+	d := &Drain{terms: terms{within: within, backlog: backlog}}
+	for name, n := range visits {
+		d.queues = append(d.queues, &queue{name: name, visits: n})
+	}
+	return d
+}
+
+// Look takes what waits in each queue and what was read of it ever, and judges.
+func (d *Drain) Look(now time.Time, next time.Duration, seen map[string][2]int64) Verdict {
+	for _, q := range d.queues {
+		q.observe(now, seen[q.name][0], seen[q.name][1])
+	}
+	v := judgeOrders(d.queues, d.terms, next)
+	return Verdict{Wait: v.wait, RetryAfter: v.retryAfter, Admit: v.admit, At: v.at, Full: v.full}
+}
+
+// State is that of one queue.
+func (d *Drain) State(name string) string {
+	for _, q := range d.queues {
+		if q.name == name {
+			return q.state.String()
+		}
+	}
+	return ""
+}
+
+// Budget is that of resends.
+type Budget struct{ *budget }
+
+// NewBudget makes a full one.
+func NewBudget(now time.Time) Budget { return Budget{newBudget(now)} }
+
+func (b Budget) Take(now time.Time) bool { return b.take(now) }
+
+// Earn takes in what the change of a step is worth.
+func (b Budget) Earn(before, after saga.StepStatus) { b.pay(earns(&before, &after)) }
+
+// Earns says what that is.
+func Earns(before, after saga.StepStatus) float64 { return earns(&before, &after) }
+
+// AdmitNothing lets no new order in, as if every queue were full.
+func (s *Service) AdmitNothing() {
+	s.admission.terms.backlog = 0
+	s.admission.tokens.Store(0)
+}
+
+// CountQuestions tells how often the database is asked for keys.
+func (s *Service) CountQuestions() func() int64 {
+	var n atomic.Int64
+	s.admission.known = coalesce.New(func(ctx context.Context, keys []string) ([]bool, error) {
+		n.Add(1)
+		return s.admission.findKeys(ctx, keys)
+	}, coalesce.Options{Linger: askTogether})
+	return n.Load
+}
+
+// Handler is the API without a listener.
+func (s *Service) Handler() http.Handler { return s.server.Handler() }
+
+// RefusingHandler is a server that refuses every order and asks no database about its key.
+func RefusingHandler(Config) http.Handler {
+	registry := prometheus.NewRegistry()
+	a := &admission{metrics: newMetrics(registry)}
+	a.last.Store(&verdict{retryAfter: time.Second})
+	a.known = coalesce.New(func(_ context.Context, keys []string) ([]bool, error) {
+		return make([]bool, len(keys)), nil
+	}, coalesce.Options{Linger: time.Nanosecond})
+	server, err := httpserver.New(httpserver.Options{
+		Registry: registry, Log: slog.New(slog.DiscardHandler), Before: []echo.MiddlewareFunc{a.middleware},
+	})
+	if err != nil {
+		panic(err)
+	}
+	server.Echo().POST("/v1/orders", func(echo.Context) error { return nil })
+	return server.Handler()
+}

@@ -83,10 +83,13 @@ func (s *system) start(t *testing.T) *node {
 	return startNode(t, s.config)
 }
 
-func startNode(t *testing.T, config coordinator.Config) *node {
+func startNode(t *testing.T, config coordinator.Config, prepare ...func(*coordinator.Service)) *node {
 	t.Helper()
 	c, err := coordinator.New(t.Context(), config, kafkatest.Log(t))
 	require.NoError(t, err)
+	for _, p := range prepare {
+		p(c)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -284,6 +287,8 @@ type world struct {
 	// rule answers a command; nil is success, and silence is errSilent.
 	rule func(c command) *sagav1.Reply
 	seen []command
+	// held are the participants that read nothing until they are released.
+	held map[string]chan struct{}
 }
 
 // command is what a participant received.
@@ -335,6 +340,23 @@ func (w *world) answer(rule func(c command) *sagav1.Reply) {
 	w.rule = rule
 }
 
+// hold makes a participant stop reading, as if it were down.
+func (w *world) hold(participant string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = map[string]chan struct{}{participant: make(chan struct{})}
+	w.t.Cleanup(func() { w.release(participant) })
+}
+
+func (w *world) release(participant string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if held := w.held[participant]; held != nil {
+		close(held)
+		delete(w.held, participant)
+	}
+}
+
 // commands lists what was received for a saga, as step/op.
 func (w *world) commands(id uuid.UUID) []string {
 	w.mu.Lock()
@@ -362,6 +384,16 @@ func (w *world) received(id uuid.UUID, key string) []command {
 }
 
 func (w *world) handle(ctx context.Context, participant string, records []*kgo.Record) error {
+	w.mu.Lock()
+	held := w.held[participant]
+	w.mu.Unlock()
+	if held != nil {
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	var replies []*kgo.Record
 	for _, r := range records {
 		_, body, err := message.Decode(r)

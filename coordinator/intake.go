@@ -2,8 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,12 +20,7 @@ type intake struct {
 	dispatcher *dispatcher
 	orders     *coalesce.Group[submission, acceptance]
 	verbs      *coalesce.Group[item, result]
-	waiting    atomic.Int64
-	max        int64
 }
-
-// errOverloaded says that too many requests wait for the database already.
-var errOverloaded = errors.New("too many requests are waiting")
 
 const (
 	// gatherFor is how long the first request of an idle door waits for company.
@@ -39,8 +32,9 @@ const (
 )
 
 func newIntake(e *engine, d *dispatcher, maxWaiting int) *intake {
-	in := &intake{engine: e, dispatcher: d, max: int64(maxWaiting)}
-	o := coalesce.Options{MaxBatch: gatherMax, Linger: gatherFor, Timeout: intakeTimeout}
+	in := &intake{engine: e, dispatcher: d}
+	// Each door has its own bound: a wave of new orders must not keep anybody from cancelling one.
+	o := coalesce.Options{MaxBatch: gatherMax, Linger: gatherFor, Timeout: intakeTimeout, MaxWaiting: maxWaiting}
 	in.orders = coalesce.New(in.accept, o)
 	in.verbs = coalesce.New(in.apply, o)
 	return in
@@ -80,11 +74,6 @@ func (in *intake) apply(ctx context.Context, list []item) ([]result, error) {
 
 // submit stores an order and returns after the commit.
 func (in *intake) submit(ctx context.Context, s submission) (acceptance, error) {
-	if in.waiting.Add(1) > in.max {
-		in.waiting.Add(-1)
-		return acceptance{}, errOverloaded
-	}
-	defer in.waiting.Add(-1)
 	a, err := in.orders.Do(ctx, s)
 	if err != nil {
 		return acceptance{}, err
@@ -94,11 +83,6 @@ func (in *intake) submit(ctx context.Context, s submission) (acceptance, error) 
 
 // wish brings what a person wants to a saga.
 func (in *intake) wish(ctx context.Context, id uuid.UUID, ev saga.Event, key *requestKey) (result, error) {
-	if in.waiting.Add(1) > in.max {
-		in.waiting.Add(-1)
-		return result{}, errOverloaded
-	}
-	defer in.waiting.Add(-1)
 	r, err := in.verbs.Do(ctx, item{
 		saga: id, door: doorAPI, key: key, span: trace.SpanContextFromContext(ctx),
 		events: func(*saga.Definition, *saga.Saga, time.Time) ([]saga.Event, error) { return []saga.Event{ev}, nil },
@@ -108,6 +92,9 @@ func (in *intake) wish(ctx context.Context, id uuid.UUID, ev saga.Event, key *re
 	}
 	return r, r.err
 }
+
+// waiting counts the requests that are in and not answered.
+func (in *intake) waiting() int { return in.orders.Waiting() + in.verbs.Waiting() }
 
 func (in *intake) close() {
 	in.orders.Close()

@@ -2,9 +2,10 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,19 +15,21 @@ import (
 )
 
 const (
-	lagEvery = time.Second
+	// lagEvery is how often the queues are looked at. Between two looks admission goes by the first one, so this is also
+	// how late it notices a wave.
+	lagEvery = 250 * time.Millisecond
 	// brokerPatience is how long the broker may be silent before it counts as away.
 	brokerPatience = 5 * time.Second
 )
 
 // lags knows how many commands each participant has not read yet. A resend of a command that waits in such a queue
-// would only make the queue longer. It also knows whether the broker answers at all, for it asks every second.
+// would only make the queue longer. It also knows whether the broker answers at all, for it asks all the time.
 type lags struct {
-	client       *kgo.Client
-	topics       kafka.Topics
-	participants []string
-	metrics      *metrics
-	log          *slog.Logger
+	client    *kgo.Client
+	queues    map[kafka.Queue]string // whose it is
+	admission *admission
+	metrics   *metrics
+	log       *slog.Logger
 
 	mu     sync.Mutex
 	lag    map[string]map[int32]int64
@@ -34,11 +37,18 @@ type lags struct {
 	broken error
 }
 
-func newLags(client *kgo.Client, topics kafka.Topics, participants []string, m *metrics, log *slog.Logger) *lags {
-	return &lags{
-		client: client, topics: topics, participants: participants, metrics: m, log: log,
-		lag: make(map[string]map[int32]int64), heard: time.Now(),
+func newLags(
+	client *kgo.Client, topics kafka.Topics, participants []string, a *admission, m *metrics, log *slog.Logger,
+) *lags {
+	l := &lags{
+		client: client, admission: a, metrics: m, log: log, heard: time.Now(),
+		queues: make(map[kafka.Queue]string), lag: make(map[string]map[int32]int64),
 	}
+	for _, p := range participants {
+		l.queues[kafka.Queue{Group: topics.Group(p), Topic: topics.CommandTopic(p)}] = p
+		l.queues[kafka.Queue{Group: topics.Group(Group), Topic: topics.ReplyTopic(p)}] = coordinatorQueue
+	}
+	return l
 }
 
 // queued says whether the participant has unread commands on the partition. What is not known is not queued.
@@ -74,27 +84,36 @@ func (l *lags) run(ctx context.Context) error {
 func (l *lags) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, brokerPatience)
 	defer cancel()
-	all := make(map[string]map[int32]int64, len(l.participants))
-	var broken error
-	for _, p := range l.participants {
-		lag, err := kafka.Lag(ctx, l.client, l.topics.Group(p), l.topics.CommandTopic(p))
-		if err != nil {
-			broken = errors.Join(broken, err)
-			continue
+	found, broken := kafka.Backlogs(ctx, l.client, slices.Collect(maps.Keys(l.queues))...)
+	lag := make(map[string]map[int32]int64, len(l.queues))
+	backlogs := make(map[string]kafka.Backlog, len(l.queues))
+	for queue, one := range found {
+		name := l.queues[queue]
+		if name != coordinatorQueue {
+			lag[name] = one.Unread
+			l.metrics.participantLag.WithLabelValues(name).Set(float64(one.Waiting()))
 		}
-		all[p] = lag
-		var sum int64
-		for _, n := range lag {
-			sum += n
+		sum := backlogs[name]
+		sum.Read += one.Read
+		if sum.Unread == nil {
+			sum.Unread = make(map[int32]int64)
 		}
-		l.metrics.participantLag.WithLabelValues(p).Set(float64(sum))
+		for partition, n := range one.Unread {
+			sum.Unread[partition] += n
+		}
+		backlogs[name] = sum
 	}
+	if broken != nil {
+		// A part of the replies is no measure of all of them.
+		delete(backlogs, coordinatorQueue)
+	}
+	l.admission.look(time.Now(), backlogs, lagEvery)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	was := l.broken
 	// What could not be learnt is forgotten: a resend too many is harmless, one too few is not.
-	l.lag, l.broken = all, broken
-	if len(all) > 0 {
+	l.lag, l.broken = lag, broken
+	if len(found) > 0 {
 		l.heard = time.Now()
 	}
 	if broken != nil && was == nil && ctx.Err() == nil {

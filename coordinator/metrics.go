@@ -18,6 +18,9 @@ type metrics struct {
 	parked           prometheus.Counter
 	dispatchFailures prometheus.Counter
 	participantLag   *prometheus.GaugeVec
+	queueState       *prometheus.GaugeVec
+	admissionWait    prometheus.Gauge
+	resends          *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -35,11 +38,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(h)
 		return h
 	}
-	lag := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: "recourse", Subsystem: "coordinator", Name: "participant_lag",
-		Help: "Commands that a participant has not read yet.",
-	}, []string{"participant"})
-	reg.MustRegister(lag)
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "recourse", Subsystem: "coordinator", Name: name, Help: help,
+		}, labels)
+		reg.MustRegister(g)
+		return g
+	}
 	return &metrics{
 		events:           counter("events_total", "Events that came in, by what became of them.", "door", "outcome"),
 		batch:            histogram("batch_size", "Events of one transaction.", prometheus.ExponentialBuckets(1, 2, 10)),
@@ -49,7 +54,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		sends:            counter("commands_total", "Commands decided on, resends included.").WithLabelValues(),
 		parked:           counter("parked_total", "Records parked as dead letters. Alarm.").WithLabelValues(),
 		dispatchFailures: counter("dispatch_failures_total", "Commands that were not sent, yet.").WithLabelValues(),
-		participantLag:   lag,
+		participantLag:   gauge("participant_lag", "Commands that a participant has not read yet.", "participant"),
+		queueState:       gauge("queue_state", "1 for the state that a queue is in.", "queue", "state"),
+		admissionWait:    gauge("admission_wait_seconds", "How long a new order would wait.").WithLabelValues(),
+		resends:          counter("resends_total", "Resends that were due, by what became of them.", "outcome"),
 	}
 }
 

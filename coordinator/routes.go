@@ -13,6 +13,7 @@ import (
 
 	"recourse.dev/coordinator/order"
 	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/coalesce"
 	"recourse.dev/pkg/httpserver"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
 )
@@ -36,7 +37,7 @@ const retryOverloaded = time.Second
 // database that is away (503) from a mistake of ours (500).
 func problem(err error) error {
 	switch {
-	case errors.Is(err, errOverloaded):
+	case errors.Is(err, coalesce.ErrFull):
 		return httpserver.NewProblem(httpserver.CodeOverloaded, "Too many requests are waiting; please repeat this one.",
 			httpserver.WithRetryAfter(retryOverloaded))
 	case errors.Is(err, errKeyReused):

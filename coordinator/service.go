@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -40,6 +41,7 @@ type Service struct {
 	dispatcher *dispatcher
 	outbox     *outbox
 	lags       *lags
+	admission  *admission
 	watch      *watch
 	timers     *timers
 }
@@ -124,15 +126,22 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	s.dispatcher = newDispatcher(producer, m, log)
 	s.outbox = newOutbox(pool, producer, topics.OrderEventsTopic(), log)
 	s.watch = newWatch(pool, log)
-	s.lags = newLags(producer, topics, catalogue.participants(), m, log)
+	s.admission = newAdmission(
+		terms{within: config.AdmitWithin, backlog: config.MaxBacklog}, catalogue.fulfilment, catalogue.participants(), pool, m)
+	s.lags = newLags(producer, topics, catalogue.participants(), s.admission, m, log)
 	s.timers = &timers{
 		engine: s.engine, dispatcher: s.dispatcher, pool: pool, lags: s.lags, alarms: newAlarms(), log: log,
 		clock:    &s.engine.clock,
 		maxBatch: config.MaxBatch, every: config.ScanInterval, holdBack: config.HoldBack,
-		rate: newBucket(config.TimerRate, config.MaxBatch), rescan: make(chan struct{}, 1),
+		rate: newBucket(config.TimerRate, config.MaxBatch), budget: newBudget(time.Now()), rescan: make(chan struct{}, 1),
 	}
-	s.engine.committed = []func(*turn){s.timers.hear, s.outbox.hear, s.watch.hear, m.hear}
+	s.engine.committed = []func(*turn){s.timers.hear, s.timers.budget.hear, s.outbox.hear, s.watch.hear, m.hear}
 	s.intake = newIntake(s.engine, s.dispatcher, config.MaxWaiting)
+	// Several coordinators share the tokens as they share the partitions. One that has none yet takes orders too.
+	s.admission.share = func() float64 {
+		return max(1, float64(len(s.timers.partitions()))) / float64(config.Kafka.Partitions)
+	}
+	s.admission.pending = func() int { return s.intake.waiting() + s.dispatcher.waiting() }
 	s.gauges(registry)
 	if err := s.newConsumer(catalogue, registry); err != nil {
 		return nil, err
@@ -171,7 +180,7 @@ func (s *Service) newServer(ctx context.Context, c *catalogue, registry *prometh
 	}
 	s.server, err = httpserver.New(httpserver.Options{
 		Addr: s.config.HTTPAddr, Spec: spec, Registry: registry, Log: s.log, Unavailable: pg.IsTransient,
-		Checks: s.checks(c),
+		Checks: s.checks(c), Before: []echo.MiddlewareFunc{s.admission.middleware},
 	})
 	if err != nil {
 		return err
@@ -229,7 +238,7 @@ func (s *Service) gauges(reg prometheus.Registerer) {
 		return max(0, s.timers.clock.Now().Sub(next).Seconds())
 	})
 	gauge("waiting_requests", "Requests that wait for their transaction.", func() float64 {
-		return float64(s.intake.waiting.Load())
+		return float64(s.intake.waiting())
 	})
 }
 
@@ -239,6 +248,7 @@ func (s *Service) Addr() string { return s.server.Addr() }
 // Close gives back what New took, for a service that is not run after all.
 func (s *Service) Close() {
 	s.intake.close()
+	s.admission.known.Close()
 	s.producer.Close()
 	s.pool.Close()
 }
@@ -264,6 +274,7 @@ func (s *Service) Run(ctx context.Context) error {
 			s.intake.close()
 			crash.Point(crash.CoordinatorAfterIntakeClosed)
 		})},
+		service.Component{Name: "admission", Stop: closing(s.admission.known.Close)},
 		s.server.Component(),
 	)
 }

@@ -89,10 +89,7 @@ func replayedHeader(replayed bool) *string {
 // idempotencyKey reads the header, quoted (as the draft standard has it) or not, and ties it to the request's content.
 // The order of members and white space in the body do not matter.
 func idempotencyKey(scope, header string, body any) (*requestKey, error) {
-	key := header
-	if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
-		key = key[1 : len(key)-1]
-	}
+	key := unquoted(header)
 	if strings.TrimSpace(key) == "" {
 		return nil, httpserver.NewProblem(httpserver.CodeIdempotencyKeyMissing, "The key must not be empty.")
 	}
@@ -102,6 +99,13 @@ func idempotencyKey(scope, header string, body any) (*requestKey, error) {
 	}
 	sum := sha256.Sum256(content)
 	return &requestKey{keyName: keyName{scope: scope, key: key}, hash: sum[:]}, nil
+}
+
+func unquoted(key string) string {
+	if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
+		return key[1 : len(key)-1]
+	}
+	return key
 }
 
 // preferredWait reads wait=N out of the Prefer header. Preferences that we do not know are ignored, as RFC 7240 says.

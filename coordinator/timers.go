@@ -35,6 +35,7 @@ type timers struct {
 	every    time.Duration
 	holdBack time.Duration
 	rate     *bucket
+	budget   *budget
 
 	// clock is the database's. By the wall clock a step of it would let every timer sleep, or fire them all.
 	clock *pg.Clock
@@ -44,9 +45,6 @@ type timers struct {
 	rescan  chan struct{}
 	scanned atomic.Pointer[time.Time] // when the last scan went well
 }
-
-// holdPause is how long a resend that is held back waits before it is looked at again.
-const holdPause = time.Second
 
 // hear keeps the alarms of what this coordinator writes.
 func (t *timers) hear(turn *turn) {
@@ -183,25 +181,37 @@ func (t *timers) setAgain(ctx context.Context, id uuid.UUID, r *result, now time
 		return
 	}
 	if !due.After(now) {
-		due = now.Add(holdPause)
+		due = now.Add(putOff(&r.saga, now))
 	}
 	t.alarms.add(id, due)
 }
 
-// due lists the timers of a saga that have fired, without the resends that are held back: while the participant has
-// unread commands, ours is queued and not lost.
+// due lists the timers of a saga that have fired, without the resends that are put off: those that are held back,
+// because the participant has unread commands, so that ours is queued and not lost, and those that find no room in the
+// budget.
 func (t *timers) due(d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error) {
 	evs := s.DueEvents(now)
 	return slices.DeleteFunc(evs, func(ev saga.Event) bool {
 		if ev.Kind != saga.TimerFired {
 			return false
 		}
-		step := &s.Steps[ev.Step]
-		if step.State != saga.Issued && step.State != saga.Undoing || now.Sub(step.IssuedAt) > t.holdBack {
+		spec, step := &d.Steps()[ev.Step], &s.Steps[ev.Step]
+		if (step.State == saga.Issued || step.State == saga.Undoing) && now.Sub(step.IssuedAt) <= t.holdBack {
+			partition := int32(t.engine.partition.of(s.OrderID.String()))
+			if t.lags.queued(spec.Participant, partition) {
+				t.engine.metrics.resends.WithLabelValues("held_back").Inc()
+				return true
+			}
+		}
+		if !resends(spec, step) {
 			return false
 		}
-		partition := int32(t.engine.partition.of(s.OrderID.String()))
-		return t.lags.queued(d.Steps()[ev.Step].Participant, partition)
+		if !t.budget.take(time.Now()) {
+			t.engine.metrics.resends.WithLabelValues("put_off").Inc()
+			return true
+		}
+		t.engine.metrics.resends.WithLabelValues("sent").Inc()
+		return false
 	}), nil
 }
 

@@ -1,0 +1,181 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+
+	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/coalesce"
+	"recourse.dev/pkg/httpserver"
+	"recourse.dev/pkg/kafka"
+)
+
+// admission refuses new orders that could not be worked on soon, before their body is read. After every look at the
+// queues (drain.go) it gives out as many tokens as there is room for; an order takes one, and one that is not accepted
+// after all gives it back. A request whose key is known is let in without one: it is a repeat, and gets its answer.
+//
+// Cancellations, operators' verbs and questions do not pass here.
+type admission struct {
+	terms   terms
+	pool    *pgxpool.Pool
+	metrics *metrics
+	// share is the part of all tokens that this coordinator may give out.
+	share func() float64
+	// pending is how many orders are on their way from here to the queues.
+	pending func() int
+	// known tells which keys have an order.
+	known *coalesce.Group[string, bool]
+
+	tokens atomic.Int64
+	last   atomic.Pointer[verdict]
+
+	mu     sync.Mutex // of the queues: one loop looks, and the metrics read
+	queues []*queue
+}
+
+const (
+	// askTogether is how long a refusal waits for others, so that their keys are looked for by one statement.
+	askTogether = 20 * time.Millisecond
+	// maxAsking bounds the refusals that wait for that.
+	maxAsking = 1024
+	// coordinatorQueue is the name of the queue of replies.
+	coordinatorQueue = Group
+)
+
+func newAdmission(t terms, d *saga.Definition, participants []string, pool *pgxpool.Pool, m *metrics) *admission {
+	a := &admission{terms: t, pool: pool, metrics: m}
+	a.known = coalesce.New(a.findKeys, coalesce.Options{MaxBatch: 256, Linger: askTogether, MaxWaiting: maxAsking})
+	visits := make(map[string]int)
+	for _, step := range d.Steps() {
+		// An order does not wait for what it can do without.
+		if !step.Optional {
+			visits[step.Participant]++
+			visits[coordinatorQueue]++
+		}
+	}
+	for _, name := range append([]string{coordinatorQueue}, participants...) {
+		a.queues = append(a.queues, &queue{name: name, visits: visits[name]})
+	}
+	a.last.Store(&verdict{admit: math.MaxInt})
+	// Until the first look nothing is known, and nothing is refused.
+	a.tokens.Store(int64(unknownRate * t.within.Seconds()))
+	return a
+}
+
+// look gives out tokens anew. What could not be learnt about is left as it was.
+func (a *admission) look(now time.Time, backlogs map[string]kafka.Backlog, next time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, q := range a.queues {
+		if b, ok := backlogs[q.name]; ok {
+			q.observe(now, b.Waiting(), b.Read)
+		}
+	}
+	v := judgeOrders(a.queues, a.terms, next)
+	mine := int64(math.Ceil(float64(v.admit)*a.share())) - int64(a.pending())
+	a.tokens.Store(max(0, mine))
+	a.last.Store(&v)
+	a.metrics.admissionWait.Set(v.wait.Seconds())
+	for _, q := range a.queues {
+		for _, p := range []progress{moving, stalled, catchingUp} {
+			is := 0.0
+			if q.state == p {
+				is = 1
+			}
+			a.metrics.queueState.WithLabelValues(q.name, p.String()).Set(is)
+		}
+	}
+}
+
+// take takes a token if there is one.
+func (a *admission) take() bool {
+	for {
+		n := a.tokens.Load()
+		if n <= 0 {
+			return false
+		}
+		if a.tokens.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
+}
+
+// middleware stands before everything that costs.
+func (a *admission) middleware(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().Method != http.MethodPost || c.Path() != "/v1/orders" {
+			return next(c)
+		}
+		if a.take() {
+			err := next(c)
+			answer := c.Response()
+			if err != nil || answer.Status >= http.StatusMultipleChoices || answer.Header().Get("Idempotent-Replayed") != "" {
+				a.tokens.Add(1)
+			}
+			return err
+		}
+		key := unquoted(c.Request().Header.Get("Idempotency-Key"))
+		if key == "" {
+			return next(c) // it is refused for that
+		}
+		known, err := a.known.Do(c.Request().Context(), key)
+		switch {
+		case errors.Is(err, coalesce.ErrFull):
+			return a.refusal()
+		case err != nil:
+			return err
+		case known:
+			return next(c)
+		}
+		return a.refusal()
+	}
+}
+
+// refusal says when to come back. Some chance is in it, so that those who were refused together do not come together.
+func (a *admission) refusal() error {
+	a.metrics.orders.WithLabelValues("refused").Inc()
+	v := a.last.Load()
+	after := v.retryAfter + rand.N(v.retryAfter/2+time.Second)
+	detail := fmt.Sprintf("A new order would wait for more than %s. Please repeat the request.", a.terms.within)
+	if v.full {
+		detail = fmt.Sprintf("Too many orders wait for %s already. Please repeat the request.", v.at)
+	}
+	return httpserver.NewProblem(httpserver.CodeOverloaded, detail, httpserver.WithRetryAfter(after))
+}
+
+const knownKeysSQL = `
+SELECT k.key
+FROM request_key AS k
+WHERE k.scope = $1 AND k.key = ANY($2::text[])`
+
+// findKeys says which of the keys have an order.
+func (a *admission) findKeys(ctx context.Context, keys []string) ([]bool, error) {
+	rows, err := a.pool.Query(ctx, knownKeysSQL, scopeOrders, keys)
+	if err != nil {
+		return nil, fmt.Errorf("looking for %d idempotency keys: %w", len(keys), err)
+	}
+	found := make(map[string]bool)
+	var key string
+	if _, err := pgx.ForEachRow(rows, []any{&key}, func() error {
+		found[key] = true
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("looking for %d idempotency keys: %w", len(keys), err)
+	}
+	known := make([]bool, len(keys))
+	for i, key := range keys {
+		known[i] = found[key]
+	}
+	return known, nil
+}
