@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,13 +78,24 @@ func Produce(ctx context.Context, client *kgo.Client, records []*kgo.Record) err
 func produce(ctx context.Context, client *kgo.Client, records []*kgo.Record) ([]*kgo.Record, error) {
 	var (
 		failed   = make(map[*kgo.Record]bool)
+		of       = make(map[*kgo.Record]*kgo.Record, len(records))
+		copies   = make([]*kgo.Record, len(records))
 		firstErr error
 	)
-	for _, result := range client.ProduceSync(ctx, records...) {
+	// The client writes into what it is given: the time from which it counts the delivery timeout, a context, headers. A
+	// record that is produced again must not bring these along, or it is too old before it is sent.
+	for i, r := range records {
+		fresh := *r
+		fresh.Headers = slices.Clip(r.Headers)
+		copies[i], of[&fresh] = &fresh, r
+	}
+	for _, result := range client.ProduceSync(ctx, copies...) {
+		original := of[result.Record]
 		if result.Err == nil {
+			original.Partition, original.Offset = result.Record.Partition, result.Record.Offset
 			continue
 		}
-		failed[result.Record] = true
+		failed[original] = true
 		// The topic's own error says more than that of records which failed along with it.
 		if firstErr == nil || errors.Is(result.Err, kerr.UnknownTopicID) {
 			firstErr = fmt.Errorf("producing to %s: %w", result.Record.Topic, result.Err)

@@ -65,6 +65,20 @@ func TestProduce_topic_missing(t *testing.T) {
 	require.ErrorContains(t, err, "and 2 more of 6 records")
 }
 
+// What a broker that was away did not take is produced again, however long that took.
+func TestProduce_again_after_the_delivery_timeout(t *testing.T) {
+	t.Parallel()
+	config := kafkatest.Config(t, "a.commands.v1")
+	config.DeliveryTimeout = time.Second
+	producer := mustProducer(t, config)
+	records := numbered(config.Topics().CommandTopic("a"), 0, 3)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, kafka.Produce(ended, producer, records))
+	<-time.After(config.DeliveryTimeout + 100*time.Millisecond)
+	require.NoError(t, kafka.Produce(t.Context(), producer, records))
+}
+
 func TestProduce_context_ends(t *testing.T) {
 	t.Parallel()
 	config := kafkatest.Config(t, "a.commands.v1")
