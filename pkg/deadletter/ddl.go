@@ -18,3 +18,11 @@ const DDL = `CREATE TABLE dead_letter (
     UNIQUE (topic, partition, record_offset, record_time)
 );
 `
+
+// PruneDDL is what later migrations have added to the table, word for word: a reason, and an index for Prune.
+const PruneDDL = `ALTER TABLE dead_letter DROP CONSTRAINT dead_letter_reason_check;
+ALTER TABLE dead_letter ADD CONSTRAINT dead_letter_reason_check CHECK (reason IN (
+    'undecodable', 'unknown_type', 'wrong_topic', 'handler_panic', 'handler_refused', 'unknown_saga', 'too_old'));
+-- For pruning: what was redriven long ago.
+CREATE INDEX dead_letter_redriven ON dead_letter (redriven_at) WHERE redriven_at IS NOT NULL;
+`

@@ -27,11 +27,14 @@ const (
 	HandlerRefused Reason = "handler_refused"
 	// UnknownSaga: a reply to a saga that the coordinator has never had.
 	UnknownSaga Reason = "unknown_saga"
+	// TooOld: a command from before the time up to which a participant has forgotten its effects, so that nobody knows
+	// any more whether it was applied, refused or fenced. Redriving does not help.
+	TooOld Reason = "too_old"
 )
 
 // Reasons lists every reason; the table's CHECK says the same.
 func Reasons() []Reason {
-	return []Reason{Undecodable, UnknownType, WrongTopic, HandlerPanic, HandlerRefused, UnknownSaga}
+	return []Reason{Undecodable, UnknownType, WrongTopic, HandlerPanic, HandlerRefused, UnknownSaga, TooOld}
 }
 
 // maxError bounds the text of the cause; a panic's stack is worth keeping, a novel is not.

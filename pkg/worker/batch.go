@@ -105,6 +105,8 @@ type poll struct {
 	now        time.Time
 	deliveries []*delivery
 	rows       map[rowKey]*storedRow
+	// mark is the time before which rows may have been pruned; zero when no command of the poll is so old.
+	mark time.Time
 	// replies stand at the place of their delivery; nil where there is none yet, or never.
 	replies  []*outgoing
 	calls    []*command
@@ -143,6 +145,9 @@ func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if err := halt.At(ctx, crash.WorkerAfterLoad); err != nil {
+		return err
+	}
+	if err := p.readMark(ctx, tx); err != nil {
 		return err
 	}
 	if err := p.lock(ctx, tx, rounds); err != nil {
@@ -205,6 +210,10 @@ func (p *poll) round(ctx context.Context, tx pgx.Tx, indexes []int) error {
 		row := p.rows[c.key()]
 		if err := fits(row, c); err != nil {
 			p.letters = append(p.letters, deadletter.New(p.deliveries[i].record, deadletter.HandlerRefused, err, p.now))
+			continue
+		}
+		if err := p.tooOld(row, c); err != nil {
+			p.letters = append(p.letters, deadletter.New(p.deliveries[i].record, deadletter.TooOld, err, p.now))
 			continue
 		}
 		verdict := Decide(row.pure(), c.op)

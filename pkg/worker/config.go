@@ -29,6 +29,13 @@ type Config struct {
 	ProbeDelays []time.Duration
 	// ProbeEvery is how often the resolver looks for due questions; default 1 s.
 	ProbeEvery time.Duration
+	// KeepSteps is how long the rows of settled effects are kept; default 45 days. It must be more than the longest
+	// deadline of a saga and the retention of the commands, or commands that are still good would be refused.
+	KeepSteps time.Duration
+	// KeepLetters is how long dead letters are kept after they were redriven; default 90 days.
+	KeepLetters time.Duration
+	// PruneEvery is how often what is too old is deleted; default 1 h.
+	PruneEvery time.Duration
 	// DrainTimeout is how long Run waits for outstanding calls after its context has ended; default 15 s.
 	DrainTimeout time.Duration
 }
@@ -65,6 +72,13 @@ func (c Config) withDefaults() (Config, error) {
 	positive("CallTimeout", &c.CallTimeout, 10*time.Second)
 	positive("ProbeEvery", &c.ProbeEvery, time.Second)
 	positive("DrainTimeout", &c.DrainTimeout, 15*time.Second)
+	positive("KeepSteps", &c.KeepSteps, 45*24*time.Hour)
+	positive("KeepLetters", &c.KeepLetters, 90*24*time.Hour)
+	positive("PruneEvery", &c.PruneEvery, time.Hour)
+	if c.KeepSteps < minKeepSteps {
+		errs = append(errs, fmt.Errorf("KeepSteps (KEEP_STEPS) is %s; it must be at least %s, the longest deadline of an order and a "+
+			"margin", c.KeepSteps, minKeepSteps))
+	}
 	if len(c.ProbeDelays) == 0 {
 		c.ProbeDelays = []time.Duration{
 			time.Second, 5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour,

@@ -35,4 +35,5 @@ func Reached() map[State]bool {
 // Statements is every SQL text of the package, by name.
 var Statements = map[string]string{
 	"load": loadSQL, "insert": insertSQL, "update": updateSQL, "claim": claimSQL, "count_open": countOpenSQL,
+	"wake": wakeSQL, "read_mark": readMarkSQL, "raise_mark": raiseMarkSQL, "prune": pruneSQL,
 }

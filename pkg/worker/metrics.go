@@ -21,6 +21,7 @@ type metrics struct {
 	postponed     prometheus.Counter
 	unresolvable  prometheus.Counter
 	lostRaces     prometheus.Counter
+	pruned        *prometheus.CounterVec
 }
 
 func newMetrics(participant string, registerer prometheus.Registerer) *metrics {
@@ -65,6 +66,8 @@ func newMetrics(participant string, registerer prometheus.Registerer) *metrics {
 			"Answers that could not be written down through a fault of the handler."))),
 		unresolvable: registerMetric(registerer, prometheus.NewCounter(counter("unresolvable_total",
 			"Due questions that this build cannot ask."))),
+		pruned: registerMetric(registerer, prometheus.NewCounterVec(counter("pruned_total",
+			"Rows deleted because their retention is over, by table."), []string{"table"})),
 		lostRaces: registerMetric(registerer, prometheus.NewCounter(counter("lost_races_total",
 			"Batches that ran again because another owner of the partition was faster."))),
 	}

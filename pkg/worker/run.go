@@ -35,6 +35,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer stopWork()
 	defer context.AfterFunc(intake, func() { time.AfterFunc(w.cfg.DrainTimeout, stopWork) })()
 
+	if err := w.checkRetention(ctx); err != nil {
+		return fmt.Errorf("running worker: %w", err)
+	}
 	name := "worker-" + w.cfg.Participant
 	producer, err := kafka.NewProducer(w.cfg.Kafka, name+"-producer", w.log, w.registerer)
 	if err != nil {
@@ -66,6 +69,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var background sync.WaitGroup
 	background.Go(func() { w.resolveLoop(intake) })
+	background.Go(func() { w.pruneLoop(intake) })
 	background.Go(func() { w.settleLoop(intake, work, producer) })
 	err = consumer.Run(ctx)
 	stopIntake()

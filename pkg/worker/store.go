@@ -354,6 +354,82 @@ func wakeRows(ctx context.Context, tx pgx.Tx, keys []rowKey) (map[Effect]bool, e
 	return open, nil
 }
 
+const readMarkSQL = `
+SELECT at
+FROM step_low_water`
+
+func readMark(ctx context.Context, tx pgx.Tx) (mark time.Time, err error) {
+	if err := tx.QueryRow(ctx, readMarkSQL).Scan(&mark); err != nil {
+		return mark, fmt.Errorf("reading the mark of pruned rows: %w", err)
+	}
+	return mark, nil
+}
+
+const raiseMarkSQL = `
+UPDATE step_low_water
+SET at = greatest(at, now() - @keep::float8 * interval '1 second')
+RETURNING at`
+
+// raiseMark moves the mark up, never down: what was pruned under a shorter retention stays forgotten.
+func raiseMark(ctx context.Context, tx pgx.Tx, keep time.Duration) (mark time.Time, err error) {
+	err = tx.QueryRow(ctx, raiseMarkSQL, pgx.StrictNamedArgs{"keep": keep.Seconds()}).Scan(&mark)
+	if err != nil {
+		return mark, fmt.Errorf("raising the mark of pruned rows: %w", err)
+	}
+	return mark, nil
+}
+
+// The ids of sagas are in the order of their births, so what is old lies together. A row that is locked is in use.
+const pruneSQL = `
+WITH old AS (
+    SELECT saga_id, step, generation
+    FROM step
+    WHERE saga_id >= @from
+        AND saga_id < @bound
+        AND get_byte(uuid_send(saga_id), 6) >> 4 = 7
+        AND next_probe_at IS NULL
+        AND updated_at < @before
+    ORDER BY saga_id
+    LIMIT @max
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM step AS s
+    USING old
+    WHERE s.saga_id = old.saga_id AND s.step = old.step AND s.generation = old.generation
+    RETURNING s.saga_id
+)
+SELECT
+    (SELECT count(*) FROM gone),
+    coalesce((SELECT saga_id FROM gone ORDER BY saga_id DESC LIMIT 1), @from)`
+
+// prunedRows says how many rows are gone, and of which saga the last one was.
+type prunedRows struct {
+	count int64
+	last  uuid.UUID
+}
+
+// pruneRows deletes settled rows that were last changed before the given time, of sagas that began before it.
+func pruneRows(ctx context.Context, tx pgx.Tx, from uuid.UUID, before time.Time, limit int) (prunedRows, error) {
+	var pruned prunedRows
+	err := tx.QueryRow(ctx, pruneSQL, pgx.StrictNamedArgs{
+		"from": from, "bound": firstIDOf(before), "before": before, "max": limit,
+	}).Scan(&pruned.count, &pruned.last)
+	if err != nil {
+		return pruned, fmt.Errorf("pruning step rows: %w", err)
+	}
+	return pruned, nil
+}
+
+// firstIDOf is the lowest UUIDv7 of a millisecond.
+func firstIDOf(t time.Time) uuid.UUID {
+	id := uuid.UUID{6: 0x70, 8: 0x80}
+	ms := max(0, t.UnixMilli())
+	for i := range 6 {
+		id[i] = byte(ms >> (8 * (5 - i)))
+	}
+	return id
+}
+
 const countOpenSQL = `
 SELECT
     count(*),

@@ -24,6 +24,11 @@ import (
 //go:embed participant.sql
 var Schema string
 
+// PruneSchema is a later migration of the same kind: what pruning needs.
+//
+//go:embed participant_prune.sql
+var PruneSchema string
+
 // Worker is one participant: it takes commands, hands them to its handlers and replies.
 type Worker struct {
 	cfg           Config
