@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		devCommand(),
 		demoCommand(), simCommand(), auditCommand(), exploreCommand(), serveCommand(), versionCommand(),
 	)
-	root.AddCommand(mutantsCommand(), upgradeCommand())
+	root.AddCommand(chaosCommand(), mutantsCommand(), upgradeCommand())
 	usage := false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		usage = true
