@@ -171,7 +171,8 @@ func (s *system) spawn(t *testing.T, binary string, env ...string) *process {
 	p.cmd = exec.Command(binary, "serve")
 	p.cmd.Env = append(os.Environ(), append(env,
 		"DATABASE_URL="+s.url, "HTTP_ADDR="+p.addr, "LOG_LEVEL=warn",
-		"KAFKA_BROKERS="+strings.Join(s.config.Kafka.Brokers, ","), "KAFKA_TOPIC_PREFIX="+s.config.Kafka.TopicPrefix,
+		"RECOURSE_MODE=development", "KAFKA_BROKERS="+strings.Join(s.config.Kafka.Brokers, ","),
+		"KAFKA_TOPIC_PREFIX="+s.config.Kafka.TopicPrefix,
 		"KAFKA_PARTITIONS="+strconv.Itoa(int(s.config.Kafka.Partitions)), "KAFKA_SESSION_TIMEOUT=6s",
 		"ANSWER_TIMEOUT=300ms", "OUTSIDE_TIMEOUT=300ms", "RESEND_MAX=300ms", "GIVE_UP=1000", "SCAN_INTERVAL=500ms",
 	)...)

@@ -26,8 +26,10 @@ type Config struct {
 	TopicPrefix string `env:"KAFKA_TOPIC_PREFIX" envDefault:"recourse"`
 	// Partitions of every topic. A topic's count never changes; see CheckTopics.
 	Partitions int32 `env:"KAFKA_PARTITIONS" envDefault:"12"`
-	// Replication is the number of copies of each partition: 3 in production.
-	Replication int16 `env:"KAFKA_REPLICATION" envDefault:"1"`
+	// Replication is the number of copies of each partition that migrate makes: 3 in production, else 1.
+	Replication int16 `env:"KAFKA_REPLICATION"`
+	// Mode decides whether topics are refused that may lose an acknowledged record with one broker; see CheckTopics.
+	Mode service.Mode `env:"RECOURSE_MODE" envDefault:"production"`
 	// TLS turns on TLS with the system's certificate authorities, or with TLSCA alone if that is set.
 	TLS bool `env:"KAFKA_TLS" envDefault:"false"`
 	// TLSCA is a file of certificate authorities in PEM.
@@ -64,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Replication == 0 {
 		c.Replication = 1
+		if c.Mode == service.Production {
+			c.Replication = 3
+		}
 	}
 	if c.SASLMechanism == "" {
 		c.SASLMechanism = "SCRAM-SHA-512"
@@ -96,6 +101,9 @@ func (c Config) Validate() error {
 	}
 	if c.Replication < 1 {
 		fail("KAFKA_REPLICATION=%d: want 1 or more", c.Replication)
+	}
+	if err := c.Mode.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.SASLMechanism != "SCRAM-SHA-512" && c.SASLMechanism != "SCRAM-SHA-256" {
 		fail("KAFKA_SASL_MECHANISM=%q: want SCRAM-SHA-512 or SCRAM-SHA-256", c.SASLMechanism)

@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"recourse.dev/pkg/service"
 )
 
 // Topics gives the topic names under a prefix.
@@ -58,6 +60,10 @@ func EnsureTopics(ctx context.Context, config Config, log *slog.Logger, topics .
 		return err
 	}
 	defer admin.Close()
+	if config.Mode == service.Production && config.Replication < minCopies {
+		return fmt.Errorf("KAFKA_REPLICATION=%d: in production a topic has at least %d copies; set KAFKA_REPLICATION=3, "+
+			"or RECOURSE_MODE=%s where there is one broker only", config.Replication, minCopies, service.Development)
+	}
 	settings := map[string]*string{
 		// The broker's clock, because a producer whose clock is ahead would be refused for ever.
 		"message.timestamp.type": kadm.StringPtr("LogAppendTime"),
@@ -76,8 +82,9 @@ func EnsureTopics(ctx context.Context, config Config, log *slog.Logger, topics .
 			log.InfoContext(ctx, "topic created", "topic", topic.Topic, "partitions", config.Partitions)
 		case errors.Is(topic.Err, kerr.TopicAlreadyExists):
 		case errors.Is(topic.Err, kerr.InvalidReplicationFactor):
-			errs = append(errs, fmt.Errorf("creating topic %s: KAFKA_REPLICATION=%d is more than the cluster has brokers: %w",
-				topic.Topic, config.Replication, topic.Err))
+			errs = append(errs, fmt.Errorf("creating topic %s: KAFKA_REPLICATION=%d is more than the cluster has brokers; "+
+				"add brokers, or set RECOURSE_MODE=%s for one that may lose everything: %w",
+				topic.Topic, config.Replication, service.Development, topic.Err))
 		default:
 			errs = append(errs, fmt.Errorf("creating topic %s: %w %s", topic.Topic, topic.Err, topic.ErrMessage))
 		}
@@ -111,7 +118,8 @@ func waitForTopics(ctx context.Context, config Config, admin *kadm.Client, topic
 }
 
 // CheckTopics refuses topics that are missing or that have another number of partitions than configured: with another
-// count the same key has another partition number, and two owners would work on one order at a time.
+// count the same key has another partition number, and two owners would work on one order at a time. In production it
+// also refuses topics that may lose an acknowledged record with one broker.
 func CheckTopics(ctx context.Context, config Config, log *slog.Logger, topics ...string) error {
 	config = config.withDefaults()
 	admin, err := newAdmin(config, log)
@@ -142,6 +150,9 @@ func checkTopics(ctx context.Context, config Config, admin *kadm.Client, topics 
 				"cannot change; set KAFKA_PARTITIONS=%d, or finish all orders, choose a new KAFKA_TOPIC_PREFIX (now %q) "+
 				"and run `migrate`", topic, seen, config.Partitions, seen, config.TopicPrefix))
 		}
+	}
+	if len(errs) == 0 && config.Mode == service.Production {
+		return checkCopies(ctx, config, admin, details)
 	}
 	return errors.Join(errs...)
 }
