@@ -102,11 +102,15 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	if err := pg.CheckDurable(ctx, pool); err != nil {
 		return nil, err
 	}
+	if err := pg.CheckClock(ctx, pool); err != nil {
+		return nil, err
+	}
 	if err := kafka.CheckTopics(ctx, config.Kafka, log, catalogue.topics(topics)...); err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	pg.RegisterClock(registry, pool)
 	producer, err := kafka.NewProducer(config.Kafka, "coordinator-producer", log, registry)
 	if err != nil {
 		return nil, err

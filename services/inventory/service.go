@@ -47,6 +47,9 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	if err := pg.CheckDurable(ctx, s.pool); err != nil {
 		return nil, err
 	}
+	if err := pg.CheckClock(ctx, s.pool); err != nil {
+		return nil, err
+	}
 	if err := pg.CheckMigrated(ctx, s.pool, migrations.FS(participant)); err != nil {
 		return nil, err
 	}
@@ -55,6 +58,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	pg.RegisterClock(registry, s.pool)
 
 	s.worker, err = worker.New(worker.Config{
 		Participant:  participant,

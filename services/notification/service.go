@@ -54,6 +54,9 @@ func (s *Service) wire(ctx context.Context) error {
 	if err := pg.CheckDurable(ctx, s.pool); err != nil {
 		return err
 	}
+	if err := pg.CheckClock(ctx, s.pool); err != nil {
+		return err
+	}
 	if err := pg.CheckMigrated(ctx, s.pool, migrations.FS(Participant)); err != nil {
 		return err
 	}
@@ -61,6 +64,7 @@ func (s *Service) wire(ctx context.Context) error {
 		return err
 	}
 	registry := prometheus.NewRegistry()
+	pg.RegisterClock(registry, s.pool)
 	mailer, err := NewSMTPMailer(s.config.smtp())
 	if err != nil {
 		return err

@@ -57,6 +57,9 @@ func (s *Service) wire(ctx context.Context) error {
 	if err := pg.CheckDurable(ctx, s.pool); err != nil {
 		return err
 	}
+	if err := pg.CheckClock(ctx, s.pool); err != nil {
+		return err
+	}
 	if err := pg.CheckMigrated(ctx, s.pool, migrations.FS(Participant)); err != nil {
 		return err
 	}
@@ -64,6 +67,7 @@ func (s *Service) wire(ctx context.Context) error {
 		return err
 	}
 	registry := prometheus.NewRegistry()
+	pg.RegisterClock(registry, s.pool)
 	var err error
 	s.carrier, err = NewHTTPCarrier(s.config.CarrierURL, s.config.CarrierAPIKey.Reveal(), s.config.CarrierTimeout,
 		s.config.MaxCalls)
