@@ -167,6 +167,7 @@ func (s *Stack) plan() error {
 			"HTTP_ADDR=" + ports[p.name],
 			"LOG_FORMAT=text",
 			"KAFKA_BROKERS=" + strings.Join(s.brokers, ","),
+			"RECOURSE_MODE=development",
 			"KAFKA_TOPIC_PREFIX=" + s.o.TopicPrefix,
 			fmt.Sprintf("KAFKA_PARTITIONS=%d", s.o.Partitions),
 			"GATEWAY_URL=http://" + ports[GatewaySim],
