@@ -14,6 +14,7 @@ import (
 type Config struct {
 	service.Settings
 	Kafka kafka.Config
+	Retention
 
 	DatabaseURL service.Secret `env:"DATABASE_URL,required"`
 	// DatabaseConns bounds the pool.
@@ -50,6 +51,18 @@ type Config struct {
 	HoldBack time.Duration `env:"HOLD_BACK" envDefault:"5m"`
 }
 
+// Retention says how long things are kept that are not business data.
+type Retention struct {
+	// KeepHistory is how long the history of sagas is kept, in whole months; that of an open saga is kept longer.
+	KeepHistory service.Days `env:"KEEP_HISTORY" envDefault:"400d"`
+	// KeepOutbox is how long domain events are kept after they were published, in whole months.
+	KeepOutbox service.Days `env:"KEEP_OUTBOX" envDefault:"45d"`
+	// KeepKeys is how long an idempotency key is good: after that its repeat is a new request.
+	KeepKeys service.Days `env:"KEEP_KEYS" envDefault:"45d"`
+	// KeepLetters is how long dead letters are kept after they were redriven; the others are kept for ever.
+	KeepLetters service.Days `env:"KEEP_DEAD_LETTERS" envDefault:"90d"`
+}
+
 // Validate says what the tags cannot; the message names the setting.
 func (c *Config) Validate() error {
 	c.setDefaults()
@@ -73,6 +86,23 @@ func (c *Config) Validate() error {
 		if d.value < time.Millisecond {
 			fail("%s=%s: want 1ms or more", d.name, d.value)
 		}
+	}
+	// The API allows an order a day.
+	least := service.Days(max(c.OrderDeadline, 24*time.Hour) + keepMargin)
+	for _, k := range []struct {
+		name  string
+		value service.Days
+	}{
+		{"KEEP_HISTORY", c.KeepHistory},
+		{"KEEP_OUTBOX", c.KeepOutbox},
+		{"KEEP_KEYS", c.KeepKeys},
+	} {
+		if k.value < least {
+			fail("%s=%s: want %s or more, the longest deadline of an order and a margin", k.name, k.value, least)
+		}
+	}
+	if c.KeepLetters.Duration() < time.Hour {
+		fail("KEEP_DEAD_LETTERS=%s: want 1h or more", c.KeepLetters)
 	}
 	if c.DatabaseConns < 4 {
 		fail("DATABASE_CONNS=%d: want 4 or more, one for each door and one to read", c.DatabaseConns)
@@ -109,6 +139,11 @@ func (c *Config) setDefaults() {
 	orDefault(&c.ScanInterval, 30*time.Second)
 	orDefault(&c.TimerRate, 1000)
 	orDefault(&c.HoldBack, 5*time.Minute)
+	const day = service.Days(24 * time.Hour)
+	orDefault(&c.KeepHistory, 400*day)
+	orDefault(&c.KeepOutbox, 45*day)
+	orDefault(&c.KeepKeys, 45*day)
+	orDefault(&c.KeepLetters, 90*day)
 	orDefault(&c.Kafka.Partitions, 12)
 	orDefault(&c.Kafka.TopicPrefix, "recourse")
 }

@@ -100,6 +100,9 @@ func (s *Service) RaiseMark(ctx context.Context, until time.Time) error {
 	return (&housekeeping{pool: s.pool, log: s.log}).raiseMark(ctx, until)
 }
 
+// Prune deletes what is kept long enough.
+func (s *Service) Prune(ctx context.Context) error { return s.pruner().prune(ctx) }
+
 // Statements lists every statement of the package, so that a test can prepare them all.
 func Statements() map[string]string {
 	all := map[string]string{
@@ -111,6 +114,7 @@ func Statements() map[string]string {
 		"claim outbox": claimOutboxSQL, "revisions": revisionsSQL, "due": dueSQL, "order": orderSQL, "saga": sagaSQL,
 		"history": historySQL, "make partitions": makePartitionsSQL, "lock mark": lockMarkSQL,
 		"oldest open": oldestOpenSQL, "raise mark": raiseMarkSQL, "known keys": knownKeysSQL,
+		"drop history": dropHistorySQL, "drop outbox": dropOutboxSQL, "prune keys": pruneKeysSQL,
 	}
 	return all
 }

@@ -21,6 +21,7 @@ type metrics struct {
 	queueState       *prometheus.GaugeVec
 	admissionWait    prometheus.Gauge
 	resends          *prometheus.CounterVec
+	pruned           *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -58,6 +59,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		queueState:       gauge("queue_state", "1 for the state that a queue is in.", "queue", "state"),
 		admissionWait:    gauge("admission_wait_seconds", "How long a new order would wait.").WithLabelValues(),
 		resends:          counter("resends_total", "Resends that were due, by what became of them.", "outcome"),
+		pruned:           counter("pruned_total", "Rows, and months of history and outbox, that were deleted.", "table"),
 	}
 }
 

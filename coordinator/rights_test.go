@@ -49,6 +49,10 @@ func TestRights_of_rows_are_enough(t *testing.T) {
 	var made int
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT make_partitions(7)").Scan(&made))
 	require.Equal(t, 8, made, "four months more of each table")
+	exec("CREATE TABLE outbox_202001 PARTITION OF outbox FOR VALUES FROM ('2020-01-01Z') TO ('2020-02-01Z')")
+	var dropped []string
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT drop_partitions('outbox', now())").Scan(&dropped))
+	require.Equal(t, []string{"outbox_202001"}, dropped)
 	n := s.start(t)
 	n.awaitStatus(n.submit("rights", newOrder()).ID, "completed")
 }

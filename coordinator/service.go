@@ -108,6 +108,9 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	if err := kafka.CheckTopics(ctx, config.Kafka, log, catalogue.topics(topics)...); err != nil {
 		return nil, err
 	}
+	if err := checkRetention(ctx, config, log, catalogue.topics(topics)...); err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	pg.RegisterClock(registry, pool)
@@ -272,6 +275,7 @@ func (s *Service) Run(ctx context.Context) error {
 		service.Component{Name: "lags", Run: s.lags.run},
 		service.Component{Name: "watch", Run: s.watch.run},
 		service.Component{Name: "housekeeping", Run: keeper.run},
+		service.Component{Name: "pruning", Run: s.pruner().run},
 		service.Component{Name: "timers", Run: s.timers.run},
 		service.Component{Name: "replies", Run: s.consumer.Run},
 		service.Component{Name: "intake", Stop: closing(func() {
