@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/service"
 )
 
 // Config says who the participant is and how far it may go at once. Zero values are replaced by the defaults named.
@@ -38,6 +39,28 @@ type Config struct {
 	PruneEvery time.Duration
 	// DrainTimeout is how long Run waits for outstanding calls after its context has ended; default 15 s.
 	DrainTimeout time.Duration
+}
+
+// Retention are the settings of a participant's process that say when its rows may go; its Config embeds them.
+type Retention struct {
+	// KeepSteps is how long the rows of settled effects are kept. A command of a saga from before that is refused when
+	// its row is gone, so it is more than any order may take and more than the topics' retention.
+	KeepSteps service.Days `env:"KEEP_STEPS" envDefault:"45d"`
+	// KeepLetters is how long dead letters are kept after they were redriven; the others are kept for ever.
+	KeepLetters service.Days `env:"KEEP_DEAD_LETTERS" envDefault:"90d"`
+}
+
+// Validate names what is wrong.
+func (r Retention) Validate() error {
+	var errs []error
+	if keep := r.KeepSteps.Duration(); keep != 0 && keep < minKeepSteps {
+		errs = append(errs, fmt.Errorf("KEEP_STEPS=%s: want %s or more, the longest deadline of an order and a margin",
+			r.KeepSteps, service.Days(minKeepSteps)))
+	}
+	if keep := r.KeepLetters.Duration(); keep != 0 && keep < time.Hour {
+		errs = append(errs, fmt.Errorf("KEEP_DEAD_LETTERS=%s: want 1h or more", r.KeepLetters))
+	}
+	return errors.Join(errs...)
 }
 
 // leaseMargin is added to the time that a call may take before anybody else asks the same question.

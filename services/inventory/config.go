@@ -8,6 +8,7 @@ import (
 
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/service"
+	"recourse.dev/pkg/worker"
 )
 
 // participant names the service in topics, consumer group, metrics and migrations.
@@ -16,6 +17,7 @@ const participant = "inventory"
 // Config is everything that can be set. Zero values made in code get the defaults of the tags.
 type Config struct {
 	service.Settings
+	worker.Retention
 	DatabaseURL service.Secret `env:"DATABASE_URL,required"`
 	// DatabaseMaxConns bounds the pool; the worker uses one connection, the sweeper one, the API the rest.
 	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"10"`
@@ -52,6 +54,9 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("SWEEP_EVERY=%s: want 10ms or more", c.SweepEvery))
 	}
 	if err := c.Kafka.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := c.Retention.Validate(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

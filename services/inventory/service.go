@@ -66,6 +66,8 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 		Kafka:        config.Kafka,
 		MaxBatch:     config.MaxBatch,
 		DrainTimeout: config.DrainTimeout / 2,
+		KeepSteps:    config.KeepSteps.Duration(),
+		KeepLetters:  config.KeepLetters.Duration(),
 	}, s.pool, log, registry)
 	if err != nil {
 		return nil, err

@@ -8,11 +8,13 @@ import (
 
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/service"
+	"recourse.dev/pkg/worker"
 )
 
 // Config is all that the service is told, from the environment or from code.
 type Config struct {
 	service.Settings
+	worker.Retention
 	Kafka kafka.Config
 
 	DatabaseURL service.Secret `env:"DATABASE_URL,required"`
@@ -73,6 +75,9 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("DATABASE_URL is required"))
 	}
 	if err := c.Kafka.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := c.Retention.Validate(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

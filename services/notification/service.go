@@ -79,6 +79,8 @@ func (s *Service) wire(ctx context.Context) error {
 		CallTimeout: s.config.callTimeout(),
 		ProbeDelays: s.config.ProbeDelays,
 		ProbeEvery:  s.config.ProbeEvery,
+		KeepSteps:   s.config.KeepSteps.Duration(),
+		KeepLetters: s.config.KeepLetters.Duration(),
 	}, s.pool, s.log, registry)
 	if err != nil {
 		return err
