@@ -36,6 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		demoCommand(), simCommand(), auditCommand(), exploreCommand(), serveCommand(), versionCommand(),
 	)
 	root.AddCommand(chaosCommand(), mutantsCommand(), upgradeCommand())
+	root.AddCommand(overloadCommand())
 	usage := false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		usage = true

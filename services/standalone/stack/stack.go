@@ -299,6 +299,14 @@ func (s *Stack) Signal(name string, signal os.Signal) error { return s.members[n
 // Tail is the end of a member's log.
 func (s *Stack) Tail(name string) string { return s.members[name].tail() }
 
+// PID is the process id of a member that is a process of its own; 0 if it is not or does not run.
+func (s *Stack) PID(name string) int {
+	if m := s.members[name]; m.process != nil {
+		return m.process.Pid
+	}
+	return 0
+}
+
 // Exited is closed when the member's current run has ended.
 func (s *Stack) Exited(name string) <-chan struct{} { return s.members[name].done }
 
