@@ -17,7 +17,7 @@ func ShiftClock(tb testing.TB, url, interval string) {
 		"CREATE SCHEMA IF NOT EXISTS shifted",
 		"CREATE OR REPLACE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS " +
 			"$$ SELECT pg_catalog.clock_timestamp() + interval '" + interval + "' $$",
-		"ALTER DATABASE " + quote(conn.Config().Database) + " SET search_path = shifted, public, pg_catalog",
+		"ALTER DATABASE " + quote(conn.Config().Database) + " SET search_path = public, shifted, pg_catalog",
 	} {
 		_, err := conn.Exec(tb.Context(), sql)
 		require.NoError(tb, err)
