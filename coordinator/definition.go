@@ -21,6 +21,9 @@ type catalogue struct {
 
 func newCatalogue(timing order.Timing) (*catalogue, error) {
 	list, err := order.Definitions(timing)
+	if err == nil {
+		list, err = withTrial(timing, list)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("building the definitions: %w", err)
 	}

@@ -117,6 +117,7 @@ type poll struct {
 type verdictCount struct {
 	messageType string
 	verdict     Verdict
+	row         State
 }
 
 func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
@@ -217,7 +218,11 @@ func (p *poll) round(ctx context.Context, tx pgx.Tx, indexes []int) error {
 			continue
 		}
 		verdict := Decide(row.pure(), c.op)
-		p.verdicts = append(p.verdicts, verdictCount{c.messageType(), verdict})
+		state := StateAbsent
+		if row != nil {
+			state = row.State
+		}
+		p.verdicts = append(p.verdicts, verdictCount{c.messageType(), verdict, state})
 		switch verdict {
 		case RunDo, RunUndo:
 			fresh[group{c.reg, c.op}] = append(fresh[group{c.reg, c.op}], i)
@@ -286,7 +291,7 @@ func (p *poll) outgoing() []*outgoing {
 // report tells metrics and log what the committed transaction did.
 func (p *poll) report(ctx context.Context) {
 	for _, v := range p.verdicts {
-		p.w.metrics.commands.WithLabelValues(v.messageType, string(v.verdict)).Inc()
+		p.w.metrics.commands.WithLabelValues(v.messageType, string(v.verdict), v.row.String()).Inc()
 	}
 	for i := range p.letters {
 		letter := &p.letters[i]

@@ -43,7 +43,8 @@ func newMetrics(participant string, registerer prometheus.Registerer) *metrics {
 	seconds := prometheus.ExponentialBuckets(0.001, 2, 15)
 	return &metrics{
 		commands: registerMetric(registerer, prometheus.NewCounterVec(counter("commands_total",
-			"Commands by type and by what was decided about them."), []string{"type", "verdict"})),
+			"Commands by type, by what was decided about them, and by the state of the row that they met."),
+			[]string{"type", "verdict", "row"})),
 		outcomes: registerMetric(registerer, prometheus.NewCounterVec(counter("settled_total",
 			"Outside calls settled, by type of command and by outcome."), []string{"type", "outcome"})),
 		parked: registerMetric(registerer, prometheus.NewCounterVec(counter("parked_total",
