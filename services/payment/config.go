@@ -9,6 +9,7 @@ import (
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/service"
 	"recourse.dev/pkg/webhook"
+	"recourse.dev/pkg/webhook/inbox"
 	"recourse.dev/pkg/worker"
 )
 
@@ -39,6 +40,9 @@ type Config struct {
 	WebhookSecret service.Secret `env:"WEBHOOK_SECRET"`
 	// WebhookSecretPrevious is accepted as well, while the secret is being changed.
 	WebhookSecretPrevious service.Secret `env:"WEBHOOK_SECRET_PREVIOUS"`
+
+	// KeepWebhooks is how long webhooks are kept, as evidence and against repeats.
+	KeepWebhooks service.Days `env:"KEEP_WEBHOOKS" envDefault:"90d"`
 
 	// MaxBatch is the largest number of commands of one transaction.
 	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
@@ -100,6 +104,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := parseGatewayURL(c.GatewayURL); err != nil {
 		errs = append(errs, err)
+	}
+	if keep := c.KeepWebhooks.Duration(); keep != 0 && keep < inbox.MinKeep {
+		errs = append(errs, fmt.Errorf("KEEP_WEBHOOKS=%s: want %s or more", c.KeepWebhooks, service.Days(inbox.MinKeep)))
 	}
 	if _, err := webhook.ParseKeys(c.WebhookSecret, c.WebhookSecretPrevious); err != nil {
 		errs = append(errs, fmt.Errorf("WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS: %w", err))

@@ -33,7 +33,7 @@ func FuzzAPI(f *testing.F) {
 	gateway, err := NewHTTPGateway(HTTPGatewayConfig{URL: "http://127.0.0.1:1", Timeout: time.Second, MaxConns: 1})
 	require.NoError(f, err)
 	f.Cleanup(gateway.Close)
-	events := NewInbox(pool, w, gateway, keys, time.Second, log, nil)
+	events := NewInbox(pool, w, gateway, keys, time.Second, 0, log, nil)
 	f.Cleanup(events.Close)
 	paymentapi.RegisterHandlers(server.Echo(),
 		paymentapi.NewStrictHandler(&routes{pool: pool, inbox: events}, nil))

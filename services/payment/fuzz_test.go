@@ -134,7 +134,7 @@ func FuzzWebhook(f *testing.F) {
 	f.Cleanup(gateway.Close)
 	keys, err := webhook.ParseKeys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	require.NoError(f, err)
-	events := payment.NewInbox(pool, w, gateway, keys, time.Second, log, nil)
+	events := payment.NewInbox(pool, w, gateway, keys, time.Second, 0, log, nil)
 	f.Cleanup(events.Close)
 	f.Fuzz(func(t *testing.T, id string, body []byte) {
 		header := http.Header{}

@@ -98,7 +98,8 @@ func (s *Service) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading WEBHOOK_SECRET: %w", err)
 	}
-	s.inbox = NewInbox(s.pool, s.worker, s.gateway, keys, s.config.ProbeEvery, s.log, registry)
+	s.inbox = NewInbox(s.pool, s.worker, s.gateway, keys, s.config.ProbeEvery, s.config.KeepWebhooks.Duration(),
+		s.log, registry)
 
 	spec, err := paymentapi.GetSpec()
 	if err != nil {

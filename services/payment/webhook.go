@@ -55,11 +55,11 @@ const maxCreated = 253402300799
 
 // NewInbox takes the events of the gateway, which wake what the worker has in doubt. The registerer may be nil.
 func NewInbox(
-	pool *pgxpool.Pool, w *worker.Worker, gateway Gateway, keys []webhook.Key, every time.Duration,
+	pool *pgxpool.Pool, w *worker.Worker, gateway Gateway, keys []webhook.Key, every, keep time.Duration,
 	log *slog.Logger, reg prometheus.Registerer,
 ) *inbox.Inbox {
 	return inbox.New(inbox.Config{
-		Source: gateway.Name(), Keys: keys, Read: readEvent, Find: findNews, Every: every,
+		Source: gateway.Name(), Keys: keys, Read: readEvent, Find: findNews, Every: every, Keep: keep,
 	}, pool, w, log, reg)
 }
 

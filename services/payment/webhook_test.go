@@ -1,6 +1,7 @@
 package payment_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func setupDoor(t *testing.T, b bundle) door {
 	keys, err := webhook.ParseKeys(secret)
 	require.NoError(t, err)
 	registry := prometheus.NewRegistry()
-	box := payment.NewInbox(b.Pool, b.Worker, b.provider.gateway(t, unhurried), keys, time.Second,
+	box := payment.NewInbox(b.Pool, b.Worker, b.provider.gateway(t, unhurried), keys, time.Second, 0,
 		slog.New(slog.DiscardHandler), registry)
 	t.Cleanup(box.Close)
 	return door{b, box, registry}
@@ -246,6 +247,32 @@ func TestWebhook_twice_is_once(t *testing.T) {
 	require.NoError(t, d.Receive(t.Context(), signed(t, "evt_1", body, time.Now(), secret), body))
 	require.Equal(t, 20, d.counted(t, "duplicate"))
 	require.Equal(t, 1, d.counted(t, "unknown"))
+}
+
+func TestWebhook_old_ones_are_forgotten_when_they_were_looked_at(t *testing.T) {
+	t.Parallel()
+	d := setupDoor(t, setup(t))
+	_, err := d.Pool.Exec(t.Context(), `
+		INSERT INTO webhook_event (source, event_id, type, object_ref, reference, created_at, payload, received_at, outcome, processed_at)
+		SELECT $1, n::text, '', '', '', now(), '', now() - n * interval '50 days', 'unknown', now()
+		FROM generate_series(1, 1500) AS n`, strings.TrimPrefix(d.provider.server.URL, "http://"))
+	require.NoError(t, err)
+	require.Zero(t, d.deliver(t, "young", "x", "x", "x"))
+	_, err = d.Pool.Exec(t.Context(), `
+		UPDATE webhook_event SET received_at = now() - interval '1 year', outcome = NULL, processed_at = NULL
+		WHERE event_id = '7'`)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		var ids []string
+		err := d.Pool.QueryRow(t.Context(), `SELECT array_agg(event_id ORDER BY event_id) FROM webhook_event`).Scan(&ids)
+		require.NoError(c, err)
+		require.Equal(c, []string{"1", "7", "young"}, ids)
+	}, 20*time.Second, 10*time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
 }
 
 func TestSchema_webhooks_are_the_inboxes(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/service"
 	"recourse.dev/pkg/webhook"
+	"recourse.dev/pkg/webhook/inbox"
 	"recourse.dev/pkg/worker"
 )
 
@@ -36,6 +37,9 @@ type Config struct {
 	WebhookSecret service.Secret `env:"WEBHOOK_SECRET"`
 	// WebhookSecretPrevious is accepted as well, while the secret is being changed.
 	WebhookSecretPrevious service.Secret `env:"WEBHOOK_SECRET_PREVIOUS"`
+
+	// KeepWebhooks is how long webhooks are kept, as evidence and against repeats.
+	KeepWebhooks service.Days `env:"KEEP_WEBHOOKS" envDefault:"90d"`
 
 	// MaxBatch is the largest number of commands of one transaction.
 	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
@@ -70,6 +74,9 @@ func (c Config) Validate() error {
 	}
 	if len(c.ProbeDelays) == 0 {
 		errs = append(errs, errors.New("PROBE_DELAYS is empty; give at least one duration"))
+	}
+	if keep := c.KeepWebhooks.Duration(); keep != 0 && keep < inbox.MinKeep {
+		errs = append(errs, fmt.Errorf("KEEP_WEBHOOKS=%s: want %s or more", c.KeepWebhooks, service.Days(inbox.MinKeep)))
 	}
 	if _, err := webhook.ParseKeys(c.WebhookSecret, c.WebhookSecretPrevious); err != nil {
 		errs = append(errs, fmt.Errorf("WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS: %w", err))

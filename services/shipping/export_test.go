@@ -68,7 +68,7 @@ func (h *Handler) Register(w *worker.Worker) { h.h.register(w) }
 
 // NewInbox is the inbox under test.
 func NewInbox(pool *pgxpool.Pool, w *worker.Worker, keys []webhook.Key, log *slog.Logger) *inbox.Inbox {
-	return newInbox(pool, w, "carrier", keys, time.Second, log, nil)
+	return newInbox(pool, w, "carrier", keys, time.Second, 0, log, nil)
 }
 
 // Close ends it.

@@ -30,7 +30,7 @@ func FuzzAPI(f *testing.F) {
 	f.Cleanup(w.Close)
 	keys, err := webhook.ParseKeys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	require.NoError(f, err)
-	events := newInbox(pool, w, "carrier", keys, time.Second, log, nil)
+	events := newInbox(pool, w, "carrier", keys, time.Second, 0, log, nil)
 	f.Cleanup(events.Close)
 	shippingapi.RegisterHandlers(server.Echo(),
 		shippingapi.NewStrictHandler(&routes{pool: pool, inbox: events}, nil))

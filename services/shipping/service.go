@@ -95,7 +95,8 @@ func (s *Service) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading WEBHOOK_SECRET: %w", err)
 	}
-	s.inbox = newInbox(s.pool, s.worker, s.carrier.Name(), keys, s.config.ProbeEvery, s.log, registry)
+	s.inbox = newInbox(s.pool, s.worker, s.carrier.Name(), keys, s.config.ProbeEvery, s.config.KeepWebhooks.Duration(),
+		s.log, registry)
 
 	spec, err := shippingapi.GetSpec()
 	if err != nil {

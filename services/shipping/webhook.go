@@ -41,11 +41,11 @@ func readEvent(body []byte) inbox.Event {
 
 // newInbox takes the events of the carrier, which wake what the worker has in doubt. The registerer may be nil.
 func newInbox(
-	pool *pgxpool.Pool, w *worker.Worker, source string, keys []webhook.Key, every time.Duration,
+	pool *pgxpool.Pool, w *worker.Worker, source string, keys []webhook.Key, every, keep time.Duration,
 	log *slog.Logger, reg prometheus.Registerer,
 ) *inbox.Inbox {
 	return inbox.New(inbox.Config{
-		Source: source, Keys: keys, Read: readEvent, Find: findNews, Every: every,
+		Source: source, Keys: keys, Read: readEvent, Find: findNews, Every: every, Keep: keep,
 	}, pool, w, log, reg)
 }
 

@@ -51,12 +51,18 @@ type Config struct {
 	Find func(ctx context.Context, tx pgx.Tx, events []Event) ([]News, error)
 	// Every is how often events are looked for that another process left behind; default 1 s.
 	Every time.Duration
+	// Keep is how long events are kept; default 90 days. It must be longer than the provider sends one again.
+	Keep time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
 
+// MinKeep is the shortest time that an event may be kept: providers send one again for three days.
+const MinKeep = 4 * 24 * time.Hour
+
 const (
-	maxBatch = 500
+	maxBatch   = 500
+	pruneEvery = time.Hour
 	// again is how long an event waits for a call that is on its way.
 	again = 100 * time.Millisecond
 	// maxText bounds the texts of an event that are columns; its payload holds them whole.
@@ -94,6 +100,7 @@ func New(
 	config Config, pool *pgxpool.Pool, w *worker.Worker, log *slog.Logger, registerer prometheus.Registerer,
 ) *Inbox {
 	config.Every = cmp.Or(config.Every, time.Second)
+	config.Keep = cmp.Or(config.Keep, 90*24*time.Hour)
 	if config.Now == nil {
 		config.Now = time.Now
 	}
@@ -164,7 +171,12 @@ func (b *Inbox) problem(err error) error {
 
 // Run looks at events until ctx ends.
 func (b *Inbox) Run(ctx context.Context) error {
+	var pruned time.Time
 	for {
+		if time.Since(pruned) > pruneEvery {
+			pruned = time.Now()
+			b.prune(ctx)
+		}
 		left, err := b.Process(ctx)
 		if err != nil && ctx.Err() == nil {
 			b.log.WarnContext(ctx, "looking at webhooks failed; trying again", slog.String("error", err.Error()))
@@ -181,6 +193,19 @@ func (b *Inbox) Run(ctx context.Context) error {
 		case <-b.arrived:
 			timer.Stop()
 		case <-timer.C:
+		}
+	}
+}
+
+// prune deletes events that were looked at long ago, in small batches.
+func (b *Inbox) prune(ctx context.Context) {
+	for {
+		n, err := prune(ctx, b.pool, b.config.Source, b.config.Keep)
+		if err != nil && ctx.Err() == nil {
+			b.log.WarnContext(ctx, "pruning webhooks failed; trying again later", slog.String("error", err.Error()))
+		}
+		if err != nil || n < maxBatch {
+			return
 		}
 	}
 }

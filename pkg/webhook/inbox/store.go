@@ -112,6 +112,29 @@ func finish(ctx context.Context, tx pgx.Tx, source string, ids, outcomes []strin
 	return nil
 }
 
+const pruneSQL = `
+WITH old AS (
+    SELECT event_id
+    FROM webhook_event
+    WHERE source = @source
+        AND received_at < now() - @keep::float8 * interval '1 second'
+        AND processed_at IS NOT NULL
+    ORDER BY received_at
+    LIMIT @max
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM webhook_event AS e
+USING old
+WHERE e.source = @source AND e.event_id = old.event_id`
+
+func prune(ctx context.Context, pool *pgxpool.Pool, source string, keep time.Duration) (int64, error) {
+	done, err := pool.Exec(ctx, pruneSQL, pgx.StrictNamedArgs{"source": source, "keep": keep.Seconds(), "max": maxBatch})
+	if err != nil {
+		return 0, fmt.Errorf("pruning webhooks: %w", err)
+	}
+	return done.RowsAffected(), nil
+}
+
 // Stored is an event as it is kept.
 type Stored struct {
 	Source      string
