@@ -128,6 +128,28 @@ func TestPrune_leaves_what_is_young_or_open(t *testing.T) {
 	require.Zero(t, tooOld(t, kit))
 }
 
+func TestPrune_not_before_its_time(t *testing.T) {
+	t.Parallel()
+	kit := newShelf(t)
+	// 45 days are kept, and a day on top for clocks that differ.
+	var dos []*inventoryv1.ReserveStock
+	for _, old := range []time.Duration{44 * 24 * time.Hour, 45*24*time.Hour + 12*time.Hour} {
+		do := reserveAged(skuPlain, old)
+		require.NotNil(t, kit.Undo(t, release(do)).GetUndone())
+		_, err := kit.Pool.Exec(t.Context(), `UPDATE step SET updated_at = updated_at - $1::interval WHERE saga_id = $2`,
+			old, do.GetMeta().GetSagaId())
+		require.NoError(t, err)
+		dos = append(dos, do)
+	}
+	prune(t, kit)
+	for _, do := range dos {
+		require.Equal(t, worker.StateVoid, kit.State(t, do))
+		require.NotNil(t, kit.Do(t, do).GetFenced(), "its tombstone answers")
+	}
+	require.Zero(t, holds(t, kit.Pool))
+	require.Zero(t, tooOld(t, kit))
+}
+
 func TestPrune_before_the_first_an_old_command_runs(t *testing.T) {
 	t.Parallel()
 	kit := newShelf(t)
