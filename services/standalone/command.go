@@ -86,6 +86,9 @@ func simCommand() *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "trace hash %016x\n", hash)
 				return err
 			}
+			if o.Workers < 0 {
+				return fmt.Errorf("--workers %d: want 0 or more", o.Workers)
+			}
 			r := sim.Run(cmd.Context(), o)
 			if r.First != nil {
 				for _, line := range r.First.Trace {

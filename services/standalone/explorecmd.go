@@ -25,6 +25,9 @@ func exploreCommand() *cobra.Command {
 			if o.Only != "" && !slices.Contains(explore.Names(), o.Only) {
 				return fmt.Errorf("there is no definition %q; --only takes one of %s", o.Only, strings.Join(explore.Names(), ", "))
 			}
+			if o.Workers < 0 || o.MaxStates < 0 {
+				return fmt.Errorf("--workers %d, --max-states %d: want 0 or more", o.Workers, o.MaxStates)
+			}
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "%-18s %10s %12s %6s %10s %12s %8s\n",
 				"definition", "states", "transitions", "depth", "completed", "compensated", "seconds")

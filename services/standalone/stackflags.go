@@ -45,6 +45,9 @@ func (f *stackFlags) options(stderr io.Writer) (stack.Options, error) {
 		DatabaseURL: f.databaseURL, PostgresVersion: f.postgres, Brokers: f.brokers, Ephemeral: f.ephemeral,
 		Log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
+	if err := checkBrokers(f.brokers); err != nil {
+		return o, err
+	}
 	if f.postgres != "" && f.postgres != pgserver.Newest {
 		return o, fmt.Errorf(`--postgres %q: leave it out, or say "newest"`, f.postgres)
 	}
