@@ -41,7 +41,9 @@ const (
 var resets = []string{resetAll, resetAnswer, resetHalf, resetHalfReply}
 
 func resetLink(to string) strike {
-	return func(ctx context.Context, w *world, f Fault) (healing, error) { return w.links[f.On+">"+to].resets(ctx, f.How) }
+	return func(ctx context.Context, w *world, f Fault) (healing, error) {
+		return w.links[f.On+">"+to].resets(ctx, f.How)
+	}
 }
 
 func resetProviderLink(ctx context.Context, w *world, f Fault) (healing, error) {

@@ -26,7 +26,26 @@ func providerRule(ctx context.Context, w *world, f Fault) (healing, error) {
 	if rule.Kind == sandbox.Delay || rule.Kind == sandbox.LateEffect {
 		rule.DelayMS = 1200 // longer than the caller waits
 	}
-	base := w.stack.URL(f.On) + "/admin/faults"
+	return w.setRule(ctx, f.On, rule)
+}
+
+const webhookCut = "cut"
+
+// webhookRule makes a share of a provider's webhooks come late, twice, in another order or never, or cuts their way.
+func webhookRule(ctx context.Context, w *world, f Fault) (healing, error) {
+	if f.How == webhookCut {
+		l := w.links[f.On+">"+callers[f.On]]
+		return func(context.Context) error { return l.proxy.Start() }, l.change(ctx, func() error { l.proxy.Stop(); return nil })
+	}
+	rule := sandbox.Rule{Route: "webhook", Kind: sandbox.Kind(f.How), Probability: 0.5}
+	if f.How == "late" || f.How == "reorder" {
+		rule.DelayMS = 3000
+	}
+	return w.setRule(ctx, f.On, rule)
+}
+
+func (w *world) setRule(ctx context.Context, provider string, rule sandbox.Rule) (healing, error) {
+	base := w.stack.URL(provider) + "/admin/faults"
 	return func(ctx context.Context) error {
 		return again(ctx, func() error { return w.send(ctx, http.MethodDelete, base, nil) })
 	}, w.put(ctx, base, rule)

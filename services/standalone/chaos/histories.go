@@ -33,7 +33,9 @@ func (w *world) readHistories(ctx context.Context, sales []*sale) error {
 
 func (w *world) readHistory(ctx context.Context, s *sale) error {
 	entries, err := pages(ctx, w, fmt.Sprintf("%s/v1/sagas/%s/history?limit=200", w.stack.System().Coordinator, s.id),
-		func(p coordinatorapi.HistoryPage) ([]coordinatorapi.HistoryEntry, *string) { return p.Entries, p.NextCursor })
+		func(p coordinatorapi.HistoryPage) ([]coordinatorapi.HistoryEntry, *string) {
+			return p.Entries, p.NextCursor
+		})
 	if err != nil {
 		return err
 	}

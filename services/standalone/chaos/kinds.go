@@ -72,8 +72,18 @@ var kinds = []*kind{
 	{name: "mail_outage", least: 2 * sec, most: 5 * sec, claims: []string{stack.MailSink}, strike: mailOutage},
 	{name: "answers_lost", on: []string{stack.GatewaySim, stack.CarrierSim}, how: []string{"drop_after", "status_500", "drop_before", "status_429"}, least: 1 * sec, most: 4 * sec, strike: providerRule},
 	{name: "provider_slow", on: []string{stack.GatewaySim, stack.CarrierSim}, how: []string{"delay", "late_effect"}, least: 2 * sec, most: 4 * sec, strike: providerRule},
+	{name: "webhooks_late", on: webhookers, how: []string{"late", "reorder"}, least: 2 * sec, most: 5 * sec, strike: webhookRule},
+	{name: "webhooks_repeated", on: webhookers, how: []string{"duplicate"}, least: 2 * sec, most: 5 * sec, strike: webhookRule},
+	{name: "webhooks_lost", on: webhookers, how: []string{"drop", webhookCut}, least: 2 * sec, most: 5 * sec, strike: webhookRule},
 	{name: "provider_link_reset", on: providers, how: resets, least: 500 * ms, most: 2 * sec, strike: resetProviderLink},
+
+	// Time and versions.
+	{name: "clock_forward", on: services, how: []string{"+3s", "+2m", "+1h"}, least: 3 * sec, most: 6 * sec, strike: clockStep},
+	{name: "clock_back", on: services, how: []string{"-3s", "-2m", "-1h"}, least: 3 * sec, most: 6 * sec, strike: clockStep},
+	{name: "definition_unknown", on: []string{stack.Coordinator}, least: 3 * sec, most: 5 * sec, strike: definitionUnknown},
 }
+
+var webhookers = []string{stack.GatewaySim, stack.CarrierSim}
 
 // everything stands for all services, one after the other.
 const everything = "all"

@@ -20,6 +20,7 @@ type network struct{ server *toxiproxy.ApiServer }
 
 func newNetwork() *network {
 	toxics.Register(cutCommitType, new(cutCommit))
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics write to the global logger
 	return &network{toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())}
 }
 

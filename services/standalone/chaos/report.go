@@ -45,9 +45,10 @@ func (r *Report) OK() bool {
 
 // musts are the rare things that a run with enough faults has to meet: what it did not meet, it has not tested.
 var musts = []string{
-	"tombstone_stored", "tombstone_hit", "reply_repeated", "late_reply", "commit_answer_lost", "batch_tried_again", "batch_given_back",
+	"tombstone_stored", "tombstone_hit", "reply_repeated", "refusal_replayed", "late_reply", "commit_answer_lost", "batch_tried_again", "batch_given_back",
 	"resent", "undo_resent", "unknown_payment_resolved_done", "unknown_payment_resolved_refused", "poison_parked", "log_wiped_with_orders_open",
 	"records_lost_noticed", "log_loss_noticed", "key_replayed", "asked_again_in_doubt",
+	"unknown_definition_left_alone",
 }
 
 // mustFaults is the number of faults from which on a run has to have met all of them.

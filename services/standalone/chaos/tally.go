@@ -33,11 +33,12 @@ func (t *tally) all() map[string]int {
 	return maps.Clone(t.counts)
 }
 
-// counters are those of the services' metrics that are added up: every series of the name that has the label.
-var counters = []struct{ as, series, label string }{
+// counters are those of the services' metrics that are added up: every series of the name that has the labels.
+var counters = []struct{ as, series, labels string }{
 	{"tombstone_stored", "recourse_worker_commands_total", `verdict="store_void"`},
 	{"tombstone_hit", "recourse_worker_commands_total", `verdict="say_fenced"`},
 	{"reply_repeated", "recourse_worker_commands_total", `verdict="repeat_reply"`},
+	{"refusal_replayed", "recourse_worker_commands_total", `row="refused" verdict="repeat_reply"`},
 	{"undo_while_in_doubt", "recourse_worker_commands_total", `verdict="remember_undo"`},
 	{"asked_again_in_doubt", "recourse_worker_probes_total", ""},
 	{"race_of_two_owners", "recourse_worker_lost_races_total", ""},
@@ -90,7 +91,7 @@ func (t *tally) take(process, text string) {
 			continue
 		}
 		for _, c := range counters {
-			if c.series == name && strings.Contains(labels, c.label) {
+			if c.series == name && hasAll(labels, c.labels) {
 				now[c.as] += number
 			}
 		}
@@ -106,4 +107,13 @@ func (t *tally) take(process, text string) {
 		t.counts[as] += int(since)
 	}
 	t.last[process] = now
+}
+
+func hasAll(labels, wanted string) bool {
+	for label := range strings.FieldsSeq(wanted) {
+		if !strings.Contains(labels, label) {
+			return false
+		}
+	}
+	return true
 }

@@ -39,7 +39,9 @@ func (w *world) gather(ctx context.Context, sales []*sale) (*evidence, error) {
 		return nil, err
 	}
 	if e.orders, err = pages(ctx, w, system.Coordinator+"/v1/orders?limit=200",
-		func(p coordinatorapi.OrderPage) ([]coordinatorapi.OrderSummary, *string) { return p.Orders, p.NextCursor }); err != nil {
+		func(p coordinatorapi.OrderPage) ([]coordinatorapi.OrderSummary, *string) {
+			return p.Orders, p.NextCursor
+		}); err != nil {
 		return nil, err
 	}
 	if err := w.read(ctx, system.Gateway+"/admin/ledger", &e.gateway); err != nil {
@@ -49,7 +51,9 @@ func (w *world) gather(ctx context.Context, sales []*sale) (*evidence, error) {
 		return nil, err
 	}
 	shipments, err := pages(ctx, w, system.Shipping+"/v1/shipments?limit=200",
-		func(p shippingapi.ShipmentPage) ([]shippingapi.ShipmentSummary, *string) { return p.Shipments, p.NextCursor })
+		func(p shippingapi.ShipmentPage) ([]shippingapi.ShipmentSummary, *string) {
+			return p.Shipments, p.NextCursor
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +62,9 @@ func (w *world) gather(ctx context.Context, sales []*sale) (*evidence, error) {
 	}
 	for _, name := range services {
 		letters, err := pages(ctx, w, w.stack.URL(name)+"/v1/dead-letters?limit=200",
-			func(p coordinatorapi.DeadLetterPage) ([]coordinatorapi.DeadLetter, *string) { return p.DeadLetters, p.NextCursor })
+			func(p coordinatorapi.DeadLetterPage) ([]coordinatorapi.DeadLetter, *string) {
+				return p.DeadLetters, p.NextCursor
+			})
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"recourse.dev/pkg/clock"
 	"recourse.dev/services/standalone/stack"
 )
 
@@ -36,6 +37,9 @@ var providers = []string{stack.GatewaySim, stack.CarrierSim, stack.MailSink}
 // callers are the links from services to the providers, by the provider.
 var callers = map[string]string{stack.GatewaySim: stack.Payment, stack.CarrierSim: stack.Shipping, stack.MailSink: stack.Notification}
 
+// webhookPaths are where the receivers take the providers' webhooks.
+var webhookPaths = map[string]string{stack.GatewaySim: "/v1/webhooks/gateway", stack.CarrierSim: "/v1/webhooks/carrier"}
+
 const (
 	postgres   = "postgres"
 	kafka      = "kafka"
@@ -54,8 +58,6 @@ type world struct {
 	units  map[string]*unit
 	tally  *tally
 	client *http.Client
-	// clock holds the offset of the services' wall clocks.
-	clock string
 	// open counts the orders that have not ended, as the shops see it.
 	open func() int
 
@@ -68,7 +70,7 @@ func newWorld(ctx context.Context, o Options, dir string) (_ *world, err error) 
 	w := &world{
 		o: o, dir: dir, links: map[string]*link{}, units: map[string]*unit{}, tally: newTally(),
 		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
-		clock:  filepath.Join(dir, "clock"), open: func() int { return 0 },
+		open:   func() int { return 0 },
 	}
 	supervising, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w.stopSupervising = stop
@@ -143,7 +145,7 @@ func (w *world) lay() (so stack.Options, err error) {
 		return listen
 	}
 	so = stack.Options{
-		DataDir: w.dir, Env: append(append([]string{}, timing...), "RECOURSE_CLOCK_FILE="), Partitions: partitions,
+		DataDir: w.dir, Env: timing, Partitions: partitions,
 		Executable: w.o.Binary, OwnProcess: stack.Names, Addresses: map[string]string{}, MemberEnv: map[string][]string{},
 		Log: slog.New(slog.DiscardHandler),
 	}
@@ -154,8 +156,9 @@ func (w *world) lay() (so stack.Options, err error) {
 		listen := address()
 		advertised := join(name, kafka, listen)
 		w.broker.listeners = append(w.broker.listeners, listener{strings.ToUpper(name), listen, advertised})
-		so.MemberEnv[name] = append(so.MemberEnv[name], "KAFKA_BROKERS="+advertised, "RECOURSE_CLOCK_FILE="+w.clock)
+		so.MemberEnv[name] = append(so.MemberEnv[name], "KAFKA_BROKERS="+advertised, clock.EnvVar+"="+w.clock(name))
 	}
+	so.MemberEnv[stack.Coordinator] = append(so.MemberEnv[stack.Coordinator], trialDefinition+"known")
 	for provider, setting := range map[string]string{
 		stack.GatewaySim: "GATEWAY_URL=http://", stack.CarrierSim: "CARRIER_URL=http://", stack.MailSink: "SMTP_ADDR=",
 	} {
@@ -166,6 +169,12 @@ func (w *world) lay() (so stack.Options, err error) {
 			so.Addresses[provider] = addr
 		}
 		caller := callers[provider]
+		if provider != stack.MailSink {
+			// The providers' webhooks come back another way.
+			so.Addresses[caller] = address()
+			so.MemberEnv[provider] = append(so.MemberEnv[provider],
+				"WEBHOOK_URL=http://"+join(provider, caller, so.Addresses[caller])+webhookPaths[provider], "WEBHOOK_DELAY=100ms")
+		}
 		so.MemberEnv[caller] = append(so.MemberEnv[caller], setting+join(caller, provider, addr))
 	}
 	controller := address()
@@ -178,6 +187,9 @@ func (w *world) lay() (so stack.Options, err error) {
 	so.Brokers = []string{w.broker.admin}
 	return so, w.broker.configure(controller)
 }
+
+// clock is the file with the offset of a service's wall clock.
+func (w *world) clock(service string) string { return filepath.Join(w.dir, "clock-"+service) }
 
 // wire tells the members of their databases, which have a password by now.
 func (w *world) wire(so *stack.Options) error {
