@@ -51,7 +51,7 @@ func newReceiver(t *testing.T) *receiver {
 		}
 		r.ids = append(r.ids, id)
 	}))
-	t.Cleanup(r.Server.Close)
+	t.Cleanup(r.Close)
 	return r
 }
 

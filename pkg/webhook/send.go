@@ -24,7 +24,7 @@ func Post(ctx context.Context, client *http.Client, url string, keys []Key, id s
 	if err != nil {
 		return fmt.Errorf("sending webhook %s: %w", id, err)
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing of it is wanted
+	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		return fmt.Errorf("sending webhook %s: the receiver says %s", id, response.Status)

@@ -38,17 +38,18 @@ func (b *book) notify(r record) {
 	if b.hooks == nil {
 		return
 	}
-	name, object, id := "", any(nil), ""
+	var (
+		name, id string
+		object   any
+	)
 	switch {
 	case r.Refund != nil:
 		name, object, id = eventRefunded, r.Refund, r.Refund.ID
-	case r.Intent == nil:
-		return
-	default:
+	case r.Intent != nil:
 		name, object, id = eventTypeOf(*r.Intent), r.Intent, r.Intent.ID
 	}
 	if name == "" {
-		return
+		return // nothing has been decided
 	}
 	e := event{
 		ID: eventID(name, id, r.At), Object: "event", Type: name, Created: r.At.Unix(), Data: eventData{Object: object},

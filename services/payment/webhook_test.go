@@ -313,10 +313,14 @@ func TestService_webhooks(t *testing.T) {
 		code   httpserver.Code
 	}{
 		{"not signed", http.Header{}, body, 401, httpserver.CodeSignatureInvalid},
-		{"another secret", signed(t, "evt_1", body, now, "whsec_"+strings.Repeat("QUJD", 8)), body, 401,
-			httpserver.CodeSignatureInvalid},
-		{"another body", good, event("evt_1", "payment_intent.canceled", "pi_404", ""), 401,
-			httpserver.CodeSignatureInvalid},
+		{
+			"another secret", signed(t, "evt_1", body, now, "whsec_"+strings.Repeat("QUJD", 8)), body, 401,
+			httpserver.CodeSignatureInvalid,
+		},
+		{
+			"another body", good, event("evt_1", "payment_intent.canceled", "pi_404", ""), 401,
+			httpserver.CodeSignatureInvalid,
+		},
 		{"another space", good, append([]byte(" "), body...), 401, httpserver.CodeSignatureInvalid},
 		{"played back", signed(t, "evt_1", body, now.Add(-time.Hour), secret), body, 401, httpserver.CodeSignatureExpired},
 		{"of the future", signed(t, "evt_1", body, now.Add(time.Hour), secret), body, 401, httpserver.CodeSignatureExpired},
