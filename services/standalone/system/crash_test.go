@@ -2,12 +2,14 @@ package system_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
-	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,72 +22,156 @@ import (
 	"recourse.dev/services/standalone/stack"
 )
 
-// callPoints are met only by participants that call a provider.
-var callPoints = []crash.Name{crash.WorkerAfterCall, crash.WorkerBeforeSettleCommit, crash.WorkerAfterSettleCommit}
+// everyMode is `go test ./services/standalone/system -run TestCrash -crash.all`.
+var everyMode = flag.Bool("crash.all", false, "TestCrash: strike at every point in every mode, and not in one of them")
 
-// victim is a member that is to die at a point.
-type victim struct {
-	name string
-	// points to die at, one a round.
-	points []crash.Name
-}
-
-func victims() []victim {
-	var ours, workers, local []crash.Name
+// victims are the members that are struck, each beside another one of its kind that is left alone and takes over.
+func victims() []*victim {
+	// What only a participant with a provider meets.
+	calls := []crash.Name{
+		crash.WorkerAfterClaim, crash.WorkerBeforeCall, crash.WorkerAfterAnswer, crash.WorkerAfterCall,
+		crash.WorkerBeforeSettleCommit, crash.WorkerAfterSettleCommit, crash.WorkerAfterSettleProduce,
+	}
+	of := map[string][]crash.Name{}
 	for _, point := range crash.Points() {
+		owner, _, _ := strings.Cut(string(point), ".")
 		switch {
-		case strings.HasPrefix(string(point), "coordinator."):
-			ours = append(ours, point)
-		case slices.Contains(callPoints, point):
-			workers = append(workers, point)
+		case owner == "worker":
+			of[stack.Payment] = append(of[stack.Payment], point)
+			if !slices.Contains(calls, point) {
+				of[stack.Inventory] = append(of[stack.Inventory], point)
+			}
+		case point == crash.ConsumerAfterOffsets:
+			for _, member := range []string{stack.Coordinator, stack.Inventory, stack.Payment} {
+				of[member] = append(of[member], point)
+			}
+		case point == crash.DeadletterAfterRedrive:
+			of[stack.Coordinator] = append(of[stack.Coordinator], point)
 		default:
-			workers, local = append(workers, point), append(local, point)
+			of[owner] = append(of[owner], point)
 		}
 	}
-	return []victim{{stack.Coordinator, ours}, {stack.Inventory, local}, {stack.Payment, workers}, {stack.Shipping, workers}}
+	var all []*victim
+	for _, member := range []string{stack.Coordinator, stack.Inventory, stack.Payment, stack.Shipping, stack.Notification} {
+		all = append(all, &victim{member: member, name: member + "-struck", points: of[member]})
+	}
+	return all
 }
 
-// In every round the coordinator, inventory, payment and shipping die at one of
-// their points, each on its own, with orders under way that go forward and
-// back; what a round leaves open is under way in the next. The shop repeats what
-// nobody answered. After every round the books agree, and in the end nothing is
+// strikes is the result of the test, in one line.
+type strikes struct {
+	Points  int            `json:"points"`
+	Modes   int            `json:"modes"`
+	Strikes int            `json:"strikes"`
+	ByMode  map[string]int `json:"by_mode"`
+	// Without counts the pairs of point and mode that mean nothing; see crash.Without.
+	Without int `json:"without_meaning"`
+	// Overtaken counts how often a member found its place taken when it went on.
+	Overtaken int     `json:"overtaken"`
+	Orders    int     `json:"orders"`
+	Lost      int     `json:"lost"`
+	Doubled   int     `json:"doubled"`
+	Other     int     `json:"other_findings"`
+	Seconds   float64 `json:"seconds"`
+}
+
+// One member of each kind is struck at each line that it meets: it dies there, panics, stands still while its session
+// and its leases end and another one takes over, or is told that what it has just done went wrong. Orders go forward and
+// back meanwhile; the shop repeats what nobody answered. After every round the books agree, and in the end nothing is
 // lost and nothing doubled.
-func TestCrash_BetweenAnyTwoLinesOfABatch(t *testing.T) {
+//
+// Without -crash.all each point is struck in one of the modes, in turn.
+func TestCrash_BetweenAnyTwoLines(t *testing.T) {
 	t.Parallel()
-	c := &casualties{struck: map[string]int{}}
-	c.platform = start(t, func(o *stack.Options) {
+	begin := time.Now()
+	session := 6 * time.Second // the shortest that a real broker allows
+	var dir string
+	c := &casualties{platform: start(t, func(o *stack.Options) {
+		dir = o.DataDir
 		withPatience(o)
 		o.Executable = deadly(t)
-		// A call that died with its process is asked about again when it must have ended; short ones are over soon.
-		o.Env = append(o.Env, "ANSWER_TIMEOUT=600ms", "OUTSIDE_TIMEOUT=1200ms", "RESEND_MAX=600ms",
-			"GATEWAY_TIMEOUT=700ms", "CARRIER_TIMEOUT=700ms", "SLOW_DELAY=400ms")
+		// Short leases: a question that stood still, or died with its process, is asked again soon.
+		o.Env = append(o.Env, "ANSWER_TIMEOUT=600ms", "OUTSIDE_TIMEOUT=1200ms", "RESEND_MAX=600ms", "GATEWAY_TIMEOUT=500ms",
+			"CARRIER_TIMEOUT=500ms", "SMTP_TIMEOUT=500ms", "SLOW_DELAY=300ms", "SWEEP_EVERY=200ms",
+			"ADMIT_WITHIN=1h") // what is struck all the time is slow, and slow is not too busy
 		if len(o.Brokers) == 0 {
-			o.Env = append(o.Env, "KAFKA_SESSION_TIMEOUT=1s") // how long the next one waits for a dead one's partitions
+			session = time.Second
+			o.Env = append(o.Env, "KAFKA_SESSION_TIMEOUT=1s")
 		}
 		for _, v := range victims() {
-			o.OwnProcess = append(o.OwnProcess, v.name)
+			o.OwnProcess = append(o.OwnProcess, v.member)
 		}
-	})
-	c.sell("SKU-MUG", 1000)
+	})}
+	c.client.Timeout = 3 * time.Second
+	c.sell("SKU-MUG", 1_000_000)
 	c.sell("SKU-GONE", 0)
-	begin := time.Now()
-	for round := range 10 {
-		c.round(round)
-		t.Logf("round %d after %.1f s: %d orders", round, time.Since(begin).Seconds(), len(c.orders))
+	all := victims()
+	var starting errgroup.Group
+	for _, v := range all {
+		v.platform, v.file, v.session = c.platform, filepath.Join(t.TempDir(), v.name), session
+		require.NoError(t, c.Copy(v.member, v.name))
+		starting.Go(func() error { return v.restart() })
 	}
+	require.NoError(t, starting.Wait())
+	stop := c.keepBusy(all)
+	out := strikes{Points: len(crash.Points()), Modes: len(crash.Modes()), ByMode: map[string]int{}}
+	var counting sync.Mutex
+	for round, mode := range crash.Modes() {
+		var striking errgroup.Group
+		for _, v := range all {
+			striking.Go(func() error {
+				for i, point := range v.points {
+					if !*everyMode && (i+round)%len(crash.Modes()) != 0 {
+						continue
+					}
+					if crash.Without(point, mode) != "" {
+						counting.Lock()
+						out.Without++
+						counting.Unlock()
+						continue
+					}
+					if err := v.strike(point, mode); err != nil {
+						return fmt.Errorf("%s at %s, mode %s: %w", v.name, point, mode, err)
+					}
+					counting.Lock()
+					out.Strikes++
+					out.ByMode[string(mode)]++
+					counting.Unlock()
+				}
+				return nil
+			})
+		}
+		require.NoError(t, striking.Wait())
+		c.booksAgree(round)
+		t.Logf("%s: %d strikes, %d orders, %.0f s", mode, out.ByMode[string(mode)], c.placed(), time.Since(begin).Seconds())
+	}
+	stop()
 	for _, o := range c.orders {
-		require.Contains(t, o.outcomes, outcome(c.until(o.id, "to end", ended)), o.id)
-	}
-	c.addsUp(len(c.orders))
-	c.nothingParked()
-	for _, v := range victims() {
-		for _, point := range v.points {
-			require.NotZero(t, c.struck[v.name+" "+string(point)], "%s never died at %s", v.name, point)
+		got := outcome(c.until(o.id, "to end", ended))
+		if !slices.Contains(o.outcomes, got) {
+			t.Errorf("order %s: %s, wanted one of %v", o.id, got, o.outcomes)
 		}
 	}
+	r, err := audit.Conservation(t.Context(), c.system)
+	require.NoError(t, err)
+	out.Orders = r.Orders
+	out.Lost = r.Open + len(r.Missing) + max(0, len(c.orders)-r.Orders)
+	out.Doubled = len(r.Doubled) + max(0, r.Orders-len(c.orders))
+	out.Other = len(r.Findings()) - len(r.Doubled) - len(r.Missing)
+	for _, v := range all {
+		out.Overtaken += v.overtaken(dir)
+	}
+	out.Seconds = time.Since(begin).Round(100 * time.Millisecond).Seconds()
+	line, err := json.Marshal(out)
+	require.NoError(t, err)
+	fmt.Fprintf(os.Stdout, "%s\n", line)
+	require.Empty(t, r.Findings())
+	require.Zero(t, out.Lost+out.Doubled)
+	require.NotZero(t, out.Overtaken, "nobody took over from a member that stood still")
+	c.onlyPoisonParked()
 }
 
-// deadly builds the binary that can be killed at named points.
+// deadly builds the binary that can be struck.
 func deadly(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "recourse")
@@ -95,86 +181,12 @@ func deadly(t *testing.T) string {
 	return path
 }
 
-// casualties is one platform whose members die.
-type casualties struct {
-	*platform
-	// struck counts deaths by member and point.
-	struck map[string]int
-	orders []placement
-}
-
-// round lets each member die at its point of the round and starts it again.
-func (c *casualties) round(n int) {
-	var dying []victim
-	for _, v := range victims() {
-		if n < len(v.points) {
-			dying = append(dying, victim{v.name, v.points[n : n+1]})
-		}
-	}
-	var armed errgroup.Group
-	for _, v := range dying {
-		armed.Go(func() error {
-			if err := c.Halt(c.t.Context(), v.name); err != nil {
-				return err
-			}
-			err := c.Restart(c.t.Context(), v.name, fmt.Sprintf("%s=%s:%d", crash.EnvVar, v.points[0], 1+n%2))
-			if c.ExitStatus(v.name) == crash.ExitCode {
-				return nil // at what the round before had left, and before it was ready
-			}
-			return err
-		})
-	}
-	require.NoError(c.t, armed.Wait())
-
-	// Orders keep coming until everybody has died and is back.
-	var deaths errgroup.Group
-	for _, v := range dying {
-		deaths.Go(func() error { return c.bury(v) })
-	}
-	back := make(chan error, 1)
-	go func() { back <- deaths.Wait() }()
-	for i, over := 0, false; !over || i < len(mix); i++ {
-		c.orders = append(c.orders, c.shop(mix[i%len(mix)]))
-		select {
-		case err := <-back:
-			require.NoError(c.t, err)
-			over = true
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	for _, v := range dying {
-		c.struck[v.name+" "+string(v.points[0])]++
-	}
+// booksAgree audits while orders are under way.
+func (c *casualties) booksAgree(round int) {
+	c.t.Helper()
 	r, err := audit.Conservation(c.t.Context(), c.system)
 	require.NoError(c.t, err)
-	require.Empty(c.t, r.Findings())
-	require.Equal(c.t, len(c.orders), r.Orders)
-}
-
-// bury waits for a member's death and starts it again.
-func (c *casualties) bury(v victim) error {
-	select {
-	case <-c.Exited(v.name):
-	case <-time.After(40 * time.Second):
-		return fmt.Errorf("%s did not come to %s", v.name, v.points[0])
-	}
-	if status := c.ExitStatus(v.name); status != crash.ExitCode {
-		return fmt.Errorf("%s ended with status %d at %s", v.name, status, v.points[0])
-	}
-	return c.Restart(c.t.Context(), v.name)
-}
-
-// placement is an order of the crash test and what it may come to.
-type placement struct {
-	id       string
-	outcomes []string
-}
-
-// purchase is a kind of order.
-type purchase struct {
-	shape    func(*coordinatorapi.NewOrder)
-	cancel   bool
-	outcomes []string
+	require.Empty(c.t, r.Findings(), "round %d", round)
 }
 
 // mix is what the shop orders in turn, so that every step is done and undone under fire.
@@ -189,30 +201,9 @@ var mix = []purchase{
 	{token("tok_capture_declined"), false, []string{"cancelled card_declined"}},
 }
 
-// shop places an order as a shop would: until it is answered, under one key.
-func (c *casualties) shop(kind purchase) placement {
-	c.t.Helper()
-	o := mug(kind.shape)
-	a := c.insist(http.MethodPost, "/v1/orders", o.Reference, o)
-	require.Equal(c.t, http.StatusAccepted, a.status, "%s", a.body)
-	var receipt coordinatorapi.OrderReceipt
-	require.NoError(c.t, json.Unmarshal(a.body, &receipt))
-	id := receipt.ID.String()
-	if kind.cancel {
-		a = c.insist(http.MethodPost, "/v1/orders/"+id+"/cancel", "", map[string]any{})
-		require.Contains(c.t, []int{http.StatusOK, http.StatusAccepted, http.StatusConflict}, a.status, "%s", a.body)
-	}
-	return placement{id, kind.outcomes}
-}
-
-// insist repeats a request while the coordinator is dead or says that it cannot work.
-func (c *casualties) insist(method, path, key string, body any) answer {
-	c.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; <-time.After(50 * time.Millisecond) {
-		a, err := c.ask(method, c.system.Coordinator+path, key, body)
-		if err == nil && a.status != http.StatusServiceUnavailable {
-			return a
-		}
-		require.True(c.t, time.Now().Before(deadline), "%s %s: %v %s", method, path, err, a.body)
-	}
+// purchase is a kind of order.
+type purchase struct {
+	shape    func(*coordinatorapi.NewOrder)
+	cancel   bool
+	outcomes []string
 }
