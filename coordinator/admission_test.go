@@ -16,6 +16,7 @@ import (
 
 	"recourse.dev/coordinator"
 	"recourse.dev/pkg/kafka/kafkatest"
+	"recourse.dev/pkg/pgtest"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
@@ -178,5 +179,32 @@ func BenchmarkAdmission_refusal(b *testing.B) {
 		if w.Code != http.StatusTooManyRequests {
 			b.Fatal(w.Code, w.Body)
 		}
+	}
+}
+
+// Questions have connections of their own: when all of them are taken, orders go on.
+func TestDoors_are_not_held_up_by_questions(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, patient, func(c *coordinator.Config) { c.DatabaseConns = 4 })
+	n := s.start(t)
+	tx, err := pgtest.Pool(t, s.url).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "LOCK TABLE dead_letter IN ACCESS EXCLUSIVE MODE")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			resp, err := n.http.Get(n.base + "/v1/dead-letters")
+			if err == nil {
+				resp.Body.Close()
+			}
+		})
+	}
+	ids := []uuid.UUID{n.submit("a", newOrder()).ID, n.submit("b", newOrder()).ID}
+	require.Eventually(t, func() bool { return metric(n, `sagas_ended_total{state="completed"}`) == 2 }, waitFor, tick)
+	require.NoError(t, tx.Rollback(t.Context()))
+	wg.Wait()
+	for _, id := range ids {
+		n.awaitStatus(id, "completed")
 	}
 }

@@ -33,6 +33,7 @@ type Service struct {
 	config     Config
 	log        *slog.Logger
 	pool       *pgxpool.Pool
+	readers    *pgxpool.Pool
 	producer   *kgo.Client
 	server     *httpserver.Server
 	consumer   *kafka.Consumer
@@ -55,7 +56,7 @@ func Migrate(ctx context.Context, config Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	pool, err := openPool(ctx, config, log)
+	pool, err := openPool(ctx, config, 4, log)
 	if err != nil {
 		return err
 	}
@@ -70,9 +71,22 @@ func Migrate(ctx context.Context, config Config, log *slog.Logger) error {
 	return kafka.EnsureTopics(ctx, config.Kafka, log, catalogue.topics(config.Kafka.Topics())...)
 }
 
-func openPool(ctx context.Context, config Config, log *slog.Logger) (*pgxpool.Pool, error) {
+// openPools divides the connections: however many questions are asked, the doors have theirs.
+func openPools(ctx context.Context, config Config, log *slog.Logger) (doors, readers *pgxpool.Pool, err error) {
+	forReaders := max(1, config.DatabaseConns/4)
+	if doors, err = openPool(ctx, config, config.DatabaseConns-forReaders, log); err != nil {
+		return nil, nil, err
+	}
+	if readers, err = openPool(ctx, config, forReaders, log); err != nil {
+		doors.Close()
+		return nil, nil, err
+	}
+	return doors, readers, nil
+}
+
+func openPool(ctx context.Context, config Config, conns int32, log *slog.Logger) (*pgxpool.Pool, error) {
 	return pg.Open(ctx, pg.Config{
-		URL: config.DatabaseURL.Reveal(), AppName: "recourse-coordinator", MaxConns: config.DatabaseConns,
+		URL: config.DatabaseURL.Reveal(), AppName: "recourse-coordinator", MaxConns: conns,
 		Wait: config.DatabaseWait, Log: log,
 	})
 }
@@ -87,12 +101,13 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 		return nil, err
 	}
 	topics := config.Kafka.Topics()
-	pool, err := openPool(ctx, config, log)
+	pool, readers, err := openPools(ctx, config, log)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
+			readers.Close()
 			pool.Close()
 		}
 	}()
@@ -125,16 +140,16 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	}()
 
 	m := newMetrics(registry)
-	s := &Service{config: config, log: log, pool: pool, producer: producer}
+	s := &Service{config: config, log: log, pool: pool, readers: readers, producer: producer}
 	s.engine = &engine{
 		pool: pool, catalogue: catalogue, topics: topics, partition: newPartitioner(config.Kafka.Partitions),
 		documents: newDocuments(documentsKept), metrics: m, log: log,
 	}
 	s.dispatcher = newDispatcher(producer, m, log)
 	s.outbox = newOutbox(pool, producer, topics.OrderEventsTopic(), log)
-	s.watch = newWatch(pool, log)
+	s.watch = newWatch(readers, log)
 	s.admission = newAdmission(
-		terms{within: config.AdmitWithin, backlog: config.MaxBacklog}, catalogue.fulfilment, catalogue.participants(), pool, m)
+		terms{within: config.AdmitWithin, backlog: config.MaxBacklog}, catalogue.fulfilment, catalogue.participants(), readers, m)
 	s.lags = newLags(producer, topics, catalogue.participants(), s.admission, m, log)
 	s.timers = &timers{
 		engine: s.engine, dispatcher: s.dispatcher, pool: pool, lags: s.lags, alarms: newAlarms(), log: log,
@@ -193,7 +208,7 @@ func (s *Service) newServer(ctx context.Context, c *catalogue, registry *prometh
 		return err
 	}
 	handlers := &api{
-		catalogue: c, intake: s.intake, reader: &reader{pool: s.pool}, watch: s.watch, lags: s.lags, producer: s.producer,
+		catalogue: c, intake: s.intake, reader: &reader{pool: s.readers}, watch: s.watch, lags: s.lags, producer: s.producer,
 		log: s.log,
 	}
 	coordinatorapi.RegisterHandlers(s.server.Echo(),
@@ -257,6 +272,7 @@ func (s *Service) Close() {
 	s.intake.close()
 	s.admission.known.Close()
 	s.producer.Close()
+	s.readers.Close()
 	s.pool.Close()
 }
 
@@ -269,6 +285,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	return service.Run(ctx, s.log, s.config.DrainTimeout,
 		service.Component{Name: "pool", Stop: closing(s.pool.Close)},
+		service.Component{Name: "readers", Stop: closing(s.readers.Close)},
 		service.Component{Name: "producer", Stop: closing(s.producer.Close)},
 		service.Component{Name: "outbox", Run: s.outbox.run},
 		service.Component{Name: "dispatcher", Run: s.dispatcher.run},

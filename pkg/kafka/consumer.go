@@ -62,6 +62,8 @@ const (
 	maxPause = 5 * time.Second
 	// owedCommitPause is how long a poll waits for records before a commit that failed is tried again.
 	owedCommitPause = time.Second
+	// maxFetchBytes bounds a broker's answer, maxFetchPartitionBytes the part of one partition in it.
+	maxFetchBytes, maxFetchPartitionBytes = 8 << 20, 1 << 20
 )
 
 // NewConsumer checks the options; Run does the work. The name is for logs and metrics and must be unique within the
@@ -97,6 +99,9 @@ func NewConsumer(
 		// Range, so that partition n of every topic goes to one member. All members of a group must use the same one.
 		kgo.Balancers(kgo.RangeBalancer()),
 		kgo.DisableAutoCommit(),
+		// What is fetched ahead waits in memory: one answer of each broker.
+		kgo.FetchMaxBytes(maxFetchBytes),
+		kgo.FetchMaxPartitionBytes(maxFetchPartitionBytes),
 		kgo.BlockRebalanceOnPoll(),
 		// Never the end: what is left is read again, and repeats are harmless.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),

@@ -48,7 +48,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	consumer, err := kafka.NewConsumer(w.cfg.Kafka, name, kafka.ConsumerOptions{
 		Group:        topics.Group(w.cfg.Participant),
 		Topics:       []string{topics.CommandTopic(w.cfg.Participant)},
-		MaxRecords:   w.cfg.MaxBatch,
+		MaxRecords:   w.pollSize(),
 		DrainTimeout: w.cfg.DrainTimeout,
 		Handle: func(ctx context.Context, records []*kgo.Record) error {
 			return w.consume(ctx, producer, records)
@@ -82,6 +82,17 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("running worker: %w", err)
 	}
 	return nil
+}
+
+// pollSize is how many commands are taken at a time. Commands that wait for an outside call wait where others can see
+// them, in the broker's queue, and not here: whoever looks at the queue decides by it whether there is room for more.
+func (w *Worker) pollSize() int {
+	for _, reg := range w.registrations {
+		if reg.mayCall(OpDo) {
+			return min(w.cfg.MaxBatch, w.cfg.MaxCalls)
+		}
+	}
+	return w.cfg.MaxBatch
 }
 
 // consume is one poll: apply, reply, and only then let the offsets be committed. When the replies cannot be produced

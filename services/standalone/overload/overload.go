@@ -51,7 +51,9 @@ type run struct {
 	ends   *load.Ends
 	number atomic.Int64
 	// ended has a token for every end while a closed loop runs.
-	ended  chan struct{}
+	ended chan struct{}
+	// best is the closed loop that ended the most.
+	best   loop
 	report *Report
 }
 
@@ -80,7 +82,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer r.ends.Close()
-	for _, phase := range []func(context.Context) error{r.maximum, r.wave, r.down, r.audit} {
+	for _, phase := range []func(context.Context) error{r.maximum, r.wave, r.again, r.down, r.audit} {
 		if err := phase(ctx); err != nil {
 			return nil, err
 		}
@@ -92,42 +94,62 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 
 func sku(i int) string { return fmt.Sprintf("SKU-LOAD-%02d", i%goods) }
 
-// maximum finds the sustainable rate: the best of two closed loops, of which the smaller one also warms everything up.
+// loop is a closed loop of a measurement of the maximum.
+type loop struct {
+	open           int
+	warm, measured time.Duration
+}
+
+// loops are the sizes that are tried. The first one also warms everything up.
+var loops = []loop{{128, 4 * time.Second, 6 * time.Second}, {400, 2 * time.Second, 6 * time.Second}}
+
+// maximum finds the sustainable rate: the best of the closed loops.
 func (r *run) maximum(ctx context.Context) error {
-	for _, loop := range []struct {
-		open int
-		warm time.Duration
-		time time.Duration
-	}{{128, 4 * time.Second, 6 * time.Second}, {400, 2 * time.Second, 8 * time.Second}} {
-		r.o.Progress("measuring the maximum with %d orders open", loop.open)
-		rate, err := r.closed(ctx, loop.open, loop.warm, loop.time)
+	best := 0.0
+	for _, l := range loops {
+		rate, err := r.closed(ctx, l)
 		if err != nil {
 			return err
 		}
-		r.o.Progress("%d orders open: %.0f ended a second", loop.open, rate)
-		r.report.Sustainable = max(r.report.Sustainable, rate)
+		if rate > best {
+			best, r.best = rate, loop{l.open, 2 * time.Second, 6 * time.Second}
+		}
 	}
-	if r.report.Sustainable < 1 {
-		return fmt.Errorf("the system ends %.1f orders a second: too few to measure anything", r.report.Sustainable)
+	if best < 1 {
+		return fmt.Errorf("the system ends %.1f orders a second: too few to measure anything", best)
 	}
+	r.report.Sustainable = best
+	return nil
+}
+
+// again measures the maximum once more, with the loop that was the best: other work on the machine comes and goes, so
+// the goodput is compared with the mean of the two.
+func (r *run) again(ctx context.Context) (err error) {
+	w := r.report
+	if w.SustainableAfter, err = r.closed(ctx, r.best); err != nil {
+		return err
+	}
+	w.GoodputRatio = round(w.Goodput/((w.Sustainable+w.SustainableAfter)/2), 3)
 	return nil
 }
 
 // closed keeps so many orders open and returns how many ended a second after it was warm.
-func (r *run) closed(ctx context.Context, open int, warm, measured time.Duration) (float64, error) {
+func (r *run) closed(ctx context.Context, l loop) (float64, error) {
+	r.o.Progress("measuring the maximum with %d orders open", l.open)
 	for len(r.ended) > 0 {
 		<-r.ended
 	}
-	stop := time.After(warm + measured)
+	stop := time.After(l.warm + l.measured)
 	start := time.Now()
-	places := make(chan struct{}, open)
+	places := make(chan struct{}, l.open)
 	for {
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		case <-stop:
-			from := start.Add(warm)
-			rate := float64(r.ends.Between(from, from.Add(measured))) / measured.Seconds()
+			from := start.Add(l.warm)
+			rate := float64(r.ends.Between(from, from.Add(l.measured))) / l.measured.Seconds()
+			r.o.Progress("%.0f ended a second", rate)
 			return rate, r.ends.Wait(ctx, patience)
 		case <-r.ended:
 			select {
@@ -201,7 +223,6 @@ func (r *run) wave(ctx context.Context) error {
 	}
 	w := r.report
 	w.Goodput = float64(r.ends.Between(start, stop)) / seconds.Seconds()
-	w.GoodputRatio = round(w.Goodput/w.Sustainable, 3)
 	w.offered(result, after)
 	w.P99Normal = quantile(r.ends.Since(before), before, start, 99)
 	w.P99Overload = quantile(r.ends.Since(start), start, stop, 99)

@@ -10,7 +10,10 @@ import (
 
 // Report is what a run ends with.
 type Report struct {
-	Sustainable  float64 `json:"sustainable_per_s"`
+	// Sustainable is the maximum as measured before the overload, and again after it; the ratio is to the mean of both.
+	Sustainable      float64 `json:"sustainable_per_s"`
+	SustainableAfter float64 `json:"sustainable_after_per_s"`
+
 	Factor       float64 `json:"factor"`
 	Seconds      int     `json:"seconds"`
 	Goodput      float64 `json:"goodput_per_s"`
@@ -94,7 +97,7 @@ func (r *Report) offered(overload, after *load.Result) {
 // judge says what is wrong.
 func (r *Report) judge(o Options) {
 	wrong := func(format string, args ...any) { r.Wrong = append(r.Wrong, fmt.Sprintf(format, args...)) }
-	r.Sustainable, r.Goodput = round(r.Sustainable, 1), round(r.Goodput, 1)
+	r.Sustainable, r.SustainableAfter, r.Goodput = round(r.Sustainable, 1), round(r.SustainableAfter, 1), round(r.Goodput, 1)
 	if r.GoodputRatio < leastGoodput {
 		wrong("goodput is %.0f %% of the maximum", 100*r.GoodputRatio)
 	}
