@@ -1183,6 +1183,9 @@ type ClientInterface interface {
 	// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
 	// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
 	//
+	// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
+	// is read. A repeat of an accepted order is answered all the same.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/orders (the `CreateOrder` operationId).
@@ -1193,6 +1196,9 @@ type ClientInterface interface {
 	// Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
 	// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
 	// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+	//
+	// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
+	// is read. A repeat of an accepted order is answered all the same.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1336,6 +1342,9 @@ func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, reqEd
 // answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
 // second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
 //
+// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
+// is read. A repeat of an accepted order is answered all the same.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/orders (the `CreateOrder` operationId).
@@ -1356,6 +1365,9 @@ func (c *Client) CreateOrderWithBody(ctx context.Context, params *CreateOrderPar
 // Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
 // answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
 // second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+//
+// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
+// is read. A repeat of an accepted order is answered all the same.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2252,6 +2264,9 @@ type ClientWithResponsesInterface interface {
 	// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
 	// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
 	//
+	// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
+	// is read. A repeat of an accepted order is answered all the same.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/orders (the `CreateOrder` operationId).
@@ -2262,6 +2277,9 @@ type ClientWithResponsesInterface interface {
 	// Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
 	// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
 	// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+	//
+	// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
+	// is read. A repeat of an accepted order is answered all the same.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2970,6 +2988,9 @@ func (c *ClientWithResponses) ListOrdersWithResponse(ctx context.Context, params
 // answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
 // second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
 //
+// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
+// is read. A repeat of an accepted order is answered all the same.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/orders (the `CreateOrder` operationId).
@@ -2986,6 +3007,9 @@ func (c *ClientWithResponses) CreateOrderWithBodyWithResponse(ctx context.Contex
 // Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
 // answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
 // second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+//
+// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
+// is read. A repeat of an accepted order is answered all the same.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4923,107 +4947,109 @@ func (sh *strictHandler) GetSagaHistory(ctx echo.Context, sagaID SagaID, params 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1H17bxs3tvhXIea3QH6LHcuS4jws4wI37brb3M02RdyiwK19JWrmSOJqhpyQHCtC4PvZL3hIzkscPWxn",
-	"F+0/jaQZ8vC8Xzz+GiUiLwQHrlU0+RoVVNIcNEj89H0plZDmXymoRLJCM8GjScThi54m+CMRC6JXQAq6",
-	"BDKHhZAwiOKImcc+lyC3URxxmkM0iewLURypZAU5Ncvm9MsH4Eu9iiavRuM40tvCPKm0ZHwZPTzE0fsU",
-	"8kJo4Mn277DdBeUnmoMiesUUkfC5BKXJQkgC9yBj8rkUGlIiJOFCD8gN8JQwTeiSMk42TK/wuS2RUADV",
-	"FdwroCnIGvAGDGcGiDgyWzEJaTTRsoTmif4kYRFNov93XuP13P6qzjtnMcf7wHKmd09lkdLEbR9SM1yg",
-	"CUEKC1pmOpq8GsYGwSwv82gyHppPjNtPowrVjGtYgkRgPsoU5PvULIJbFVSv6p2E+XXK0r3HXwiZUx1N",
-	"orLEJ3cJekOXtHcPRZf0qVs8mJdVIbgCZOKfpZhnkJt/JoJr4IhvWhQZS6jB93lhn/jLP5VB/tcjqenX",
-	"xR3b5PttRTXZUEU2UvAloTwlG/OVFiQV5P9/+uF7cnnx6s2fB4gRt6DZ711iVnjH1QZQ7AopCpCa2ZPQ",
-	"6nvghoq/R3QpAQwSCuAp48tpCglTBoi7HcQgWlhawi67vVtokCTJhILYQsqUERlSSHEPnCwFtwyoIVeH",
-	"8HK9WECizX4OACol3ZrPSlONu+9AZr/4GmCXmg9+t7/GHg1+vfqkYv5Pt/O7NJWgLNLSlJlj0uznBjIX",
-	"NFMQd/CbML3taKWRE5vqcwCtiSi5lgHd9P7mI3k5ev36bERoVqzo2dggsaBagzS//8/v787+++7r+OFP",
-	"UWBZyCnLOuCMX10EnswYtweo6HPiCXL65b199QKfdR9GuyS0cnryBsVK8ADfXQ9Gry8MTprLvQ69L5Sm",
-	"2TQRaXf38TDI6EtmRbkL534Gw9N5fMaWH2r6BhktNz8GSM9JzriQpORMK6/IUYW+UCQppTRWILa26gvN",
-	"iwxIYsTIYKPScIzr1xdRQ4tfDodvRpeX41cXby6Gl5ejhkof7qr0OHqnjb5zuAjoKMqJEQCqhSRqJcos",
-	"JZkQa0I1WTCp0CS2ZSQF7dhyB+trxtOmcuJiWolqyVMxlbAoFaqrhZAbKtPGN0Y1S5ro6T0TGarloApT",
-	"jCfQsgIp1XCmGRJu93ENxWG9goC7h/0WsT9piOrfU55A9hxqOo5oJoGm2ynwFNLgmfeg3GjA8qBGRrt+",
-	"Yx/tnr2lTEu157ifrHt1ok6VQNWOKI7DohjYuFQQYt1tLU5kKUAZF28DXJM5TdaGs/YxbnuxX1ZAkA1p",
-	"ZiRTpBCb1cz6GyFTlN3NShCq1oDLHuT7mqmbEpAgEjP8PgWaGiUTxZEXvwDlQ1waJE9GWb57sI8cjF/M",
-	"l0Q7i26t+S5q4J6l4OSqo8ZSr7pyUMq4+LgWLqQI00F8eBvh9JoywCstkvVUggJ538Pm30S0nUbviHZ1",
-	"4BA6/wo0/QDGRgdEWx8PIEhpY6edX2x80bbY++T3EyRCpj/aqCTgV7H0CL84jtY2ftr5XiwWCtoH84Zn",
-	"16IUVGrmLUrz+Zfj4PO1/HvxKHkKiUjpPAM0DGsuNnzqfDt0mKdaFCyJ4mhFeZqBnBaUtz7XEuZfN4FD",
-	"j8+bSnYPfHoK6ez+IVzd08w60C6UuOaJMBo9mkRzqgCRFtIvhoAvFJlvNahBdEjULf0cEmqMV6Sq0Oq5",
-	"LDacuZ+Zf6ZL2GVoo4mmGT5wPD82JCTAjY3kwGH5bO0fPsCC8YrhOv46ulE6ZCBAr0ASDhtrJBTRdA1t",
-	"hTUXIgPKrYW1+niqIBE8VUfKwoqqVZBLcpA5tVLZqx2DCu0UGni83BjdFqDDPUjl0BaI9QNK0r/gDhZX",
-	"+A0gyINbn3U/8T4w6zl0uc///piDB0NMuqTTlNGlpAGT+A8L6wQtGkaPaN4pMa8N+qzMY9bTUBwW8+bx",
-	"O6B3dt6P3E8GW13c9jInKsx+mcFU2rxkWUrMk8bKXxG2wHQA0yQDeo8JN0CkEZq53MCuVPVy+vGc6RjR",
-	"grwfCTfOH+ioCO8b7XrVIkRP6+Q4nycReU552OkDm+U4Jg4yTAxcUe1MXsHuhdXhWjL87i4+QU+Iwrre",
-	"jR8bSEdrkbCCct0XMSwDjp7BHvKu4MjJSyCy5ESLJXLFIKj/St6PXhPwHe2eNYGO63DMQNo4L9IsxATX",
-	"FS32esB1yLASWapisoIsRWc/p1v8jjDuHf8sEELQnmD/Vx/jo5cbdyP/XHDY4j6UYC4hGOPvoveZ3XLr",
-	"PIUDoAYBXmAwZZZiNllhaIR5ip51K3bvuvtBtj6CP3UASIMWEyBPbByG8FCeolayIRakAyToxCctDd/C",
-	"gCSCqzKHzvf4svEhSVmQ+ZZQklEN8paj5iYSMqCq8RJmQInzNicuK1+dhDCtIFuQ1ISiBiTz2IAo0DpD",
-	"mBtplntRJitQHqO36MQ5TeFPaUwwZC4tgtCjurAw1V6vERK7RTigCkdI5vVQzeHm77/GjcyUiahd3IhM",
-	"Gwx+O+Lswqw+ce5J1l5/KTLKaV+aqhnrM0U2SD5mANuVUON7hr0u45SeEgKoMs+pDAdMG8o0+vxHuiy/",
-	"URbMh29W28Mq0gNSbxvC4Y9MaSG31z4R/YSw9d7XAo86m9/YvBU6o4R7pgLhYo/OU/D5qCe7SILPUWMv",
-	"DIeqo+zD172LHzr4SnSo7PlDI1lrnJ+YGCRKIzVKC/yXF/O4qR4mBd3mwMPq8xTaUK0hL44N1X2SsU3M",
-	"ntpLTbE96Ubw6Ar8cqKtmktRLle6z6j49aaCZ6HKiibJivIloAVAE49FNqrIGgpNqCJ+hbBvaunE2pmJ",
-	"VLhMdVidGv+8v4TVq23Rke97r5uNrdjW8DByYZOOXbzs4exwuA9cSwanSzeqlafG+n7zENS7Zf6mO/EW",
-	"hi8v37yFs4th+urs4iW8PZsnly/PXr+9vKCv3iwuX44vzLLdFHO7KtUsvJGz/737S7Ds9oHxtQoEEpi+",
-	"7ZeKsGytLP7CfEGXNPwDZIsj7IJ5yq1Sb1RB4xPOQWz/BBusCRzM5TeI4NMtyTaaRNe/fsL8gFV7U5Zi",
-	"e4eajqrqmXnhc0m5xprqOI7UurROxtk/fv3b2Xcffr2OrCcyLSRLYIpOczQZjV8NH+4MsVBlTrVYgyGZ",
-	"FuvpPVMU1fwCpFU20Wg4NHuqFSumWtRF3Og7kBnjjerdJPqr2dFVVSOa0v90pxskIm/AHf3KNUiSAicf",
-	"GDf/Gxkkug6FdyklH8Q9ZBQzya3CZDQajkZvkIQrVhSML/2pLi6H5ktRRJMoL5cZW6B+F+Zd98j48tIe",
-	"vMV2c5Zl7mD75NTXux/iBpVC5eiL8ehNsAj9MlyEbpG4VcN5fXGw6htKq7VB+lFsSCYwQPMunonFMFlX",
-	"cs0y6+iRgjL0+a/cZ6OkORCKfQvGngyaVdK3ry8OdbvEUcoUsobH/wEE29AvWGw/WHr7wDi0y+y+Zt5f",
-	"aM9EQkPR2nff/0wu3lwR4IQtSAYLTUSpOzX0l6+CkVdLosJhID7SjP7w6ZhwuAdJEipTklJNO/uNX706",
-	"yAwNqQ1tbYTDhJ4bTniZz0G2auad/Y7gvYZGOFJwujJ7LENYsT5VNjT9cupGLXVx3Etdm2FAbQt1kzAN",
-	"5VE3QTR3rdHaZaeQlalMTDcYafQk7D1E9eBD/BhF6IvH+563FWbzdEZZfrxc25prwCNKJFAN6UmxZlNl",
-	"H9LAvUo20NU1V0aYBU8wXuYCVS2qWKy3tNJQewF8rK60SdLjsdrfOoZpkZOQCu2swt5tG49WibI9zWNB",
-	"Kuz01tiaABSqinXmNFm3W37MM1rSZG0iGKv3GvFKLUpHVnifYJt27I93g/etYH3llrUKmB0s1QaT1S2b",
-	"ELAYp6UOXO/oMYj611uH52jd+TdZDURh3ZnrAG+lWxyR40dZmA5qm6fcUT399sgbiIoZW7q4UvC1Umqr",
-	"CM/xvYbsg9OxJ/Q+oe9rOXLX4TE/vlDe2en35V5f7CkOHeipihsh2Nc9bYWjIf53yGXGEG4/C92sS59h",
-	"bsd1j/NX1mXUOENg3V5yhfMf+/MVse1xP1GD3rgE7Y4S7RzGrd0L8SdIgBU6zC22xkG0wFoCBkraN5mb",
-	"yB/Sq9ZdBu89+zsRS9C+aJvDbt78ePtyglE4SSFX2rDqmUwSKHSwtHGkfjog0DfVlm10+40nDrEDEw4l",
-	"oBTjywlRIgebcKwb6kgi+IJJW2RykWpsXK4NyzIyx0JykYE2a1X/nFh63XKrj+rlqsKVbRjEXTee1hj2",
-	"MkXmYECwYXD1aLUo2VkT61e3HFv8OwUpdK0stHqFPOI0pOUwCTllvF2nqmiDfORwY6tVFg/4b3fQuvfR",
-	"PdRohLTwBNOtLdnaH0R8y4bjf7k/f7qne6SIPd4RO82zelZ/55s5L6c4Km2Xo+VVOKSGlEzj3lEnlexu",
-	"MZzS6I1tfscbJrf3NTYHhjpGudK0l9wVpXZdAM109gxXeOwyDXIgTvZg8do30z4dlYUw5zmiXuEfdNDt",
-	"vRHQatHdAbOv87bqJj3Q+Y13Du3Doc1vXCXhOfIsJ2ZNHqEdmwmLY99o9oAe1xz4CRZ/3AzEkboWvVl3",
-	"oe84kKo7nMcZjEard9tH+jtdrCmpHujeb7L9zjt3mXpaxPcbptNyAKfeIXBV2erqRsm5d2XQfak/YAdf",
-	"67fKzcGfDvkzj7J/p/UE93UCb5htBT1CpEPWs3HxtyGJHnt9CYG6ab1KDrQsp+8fDofjfWrOXpA9MQ7v",
-	"b074QUjXpdXOy1GiWbKGbiwejrGrKzyB5iW8N6Su7CUlxrVAOXHV2mMi/fr+RHvpvx2x4Ksjbmb6toX2",
-	"6p8cDyBSJGi5xf4Ki6pjwPbegBcs5AFkEVXm4Jpft77dwvexeQk6HPM5P8JhJ8gtNlnR6dQsCixjKSDu",
-	"0kFMUrZk2vxf6JikVK1sbyA30Xrixhk0mxFaJey7nVLq8Ozyzv1/MD27+zqMX/fUVsMdy6f1+DzGATrJ",
-	"YljxnK5DsxcaTRtkDVtvBewrV1W6oRrIsCXucHs6qqfHdoC1e452VlsCb3T4HHWZ4/Ss/26eXqnyRC/h",
-	"G3eLH+y3faLFZClCaQ8exdGcJmuxWOC0imkqyjleHxHcSmt9bSsV1pZinF6/hB8bb9oMh1EQa1YUNsXc",
-	"2/J6WnM52q4Gm9TtdSF1gj2cwQ5zn5qraj50ScmGMo09voEucruLOrqLr1eQfbdroPi0ooXhIlLyDJQi",
-	"lHswE5GDqi93P71R9hGddN+KJx95RzTYtVwfq+HouOujFQUdCXb55QFj7EXgisk7Xrcy+zRaVaJlqso5",
-	"/iBFbtiJE8GJ4SV720atbRqX8XvgxuTHvmkjJr6OYuzXLedCs4WbcEI2Qq7R2DW7ZoAIvQIZe3tnPIp2",
-	"onFj9/cXYnJ7URrUgLwj1utzjSGKbtUtz4XE7k5OqAsBICUSimzrriYMbvktXgVThEo71wZTpkqRWSM1",
-	"P/MXUXCoEFVk5r/XgizB3eSoTsJ07JqFbGs/zi7hYIDEBXK6veVzbDGRrl+IkxkOzplhn7sh5taiQWmW",
-	"ZWRF740PaEAibiU37YgpIgr6ubQXCOaQCb5UxHlhC5YZlwJzqdTgg6aAWdUB+YGyrJRgz+3nvxA3eIak",
-	"IikNDZXNwVKD3HkGZGbM+8zmXjOWALehuTF7hrggDUMVNFnB2XgwrMfoNL5rtrJHN+U8Z7oqIWA3FfBU",
-	"kUWZLViW2VlJizLLti63bLGyFSVJKCcKbMm6kEIsBlUeZ4Lpj1IqIIkQMmWc2s7V6qJXNBoMLTCiAE4L",
-	"Fk2il4MRwlxQvUJleH4/Ok+BpmeN+6hLezG5ksb3aTSJDAfVd1CVld1qbNXv4UCnfuTcjbV6iA8+accz",
-	"Pdx1RgqNh8M944ROGyPUuaEbmCbk2FgsiMGOd1wHLjNiZz2F96iAbgwravKDzVq5RH+C4z+40GQOBM8D",
-	"aUw4bHCmljEYWJpdohNcEURFd2bNLu3OvzZu9k5Z+nDuLmKjwytUgKqf7AONy8U7dA1MjGpv86TBUf8a",
-	"Koco/N5Pi2JaA8frlkwbiWtTww4ui1EzbZrMgPqXbFbb52CK3yTTRvsVVK5RfxseMSrOWCG8lG7hOMgN",
-	"rbu9ewS5eQn2GxKgdRU5QIRfVkAaQD8HKn9x7qDy3mF1tVaWXMVW27s7vqqBT3ynRmVdlXZY7CQxnNkx",
-	"piUR+ZxxSO3St5FxBaJB05+pEP/RrhoWss6UubpschSyOwNndr3mbFvdy98/huiKzCjfWjNtLL5x3/tG",
-	"4dUJ7yacVc2SbzsTWZ6nRGiOF5522KwsBUceHmwT7Vvb9kUcRwvsyOhbqFnwemYQbX3t8Yv2s0zlNnuR",
-	"stUsbXgEb3H2DqD0+ceFtS4B07An0DgSKDsDswXYIXjsK48C6I/k6dR9OXudHIvQ51C/Rsu55fodGdeV",
-	"44bMhQI2oy4UGQ/HJhRRQnBCVftOqg/afjNKd/YzStUEcwD/8dPMhgPGeJaFMaM/EXcdAvNimDDjKbrZ",
-	"Jty75bTacFi3ZHh/fVG9oOkalOvojQ10A/KLT7h1BpbWy+Cvc5FuSY6vc3HLLTTuMAaMVq+Qyxs4WzWr",
-	"VtZnn6DI6NYEcMbRml252IVjUGk3sSHtxXhsQ5i2Dfoeud82iZ/qwXcnqe6I5swh31Khi/nYqI5cKE1e",
-	"D+OKDL56ZbCLMzrfjC+Gf+6dCmvJ3KfjgiPO7qx7Ckp/J9LtswlWdZ3roZ3aMHR5+NYC3edKuUkLVNkG",
-	"oysMHmfWkZgNotYUrABXtaHYTeB8EEmVdep3+Xdmwz7E0Xg4fl4M+Ma9vYiotIRLHDC+tFmZlAj+70TH",
-	"E3VsJ6UQ0qwtL/b8qy8nPvSGBX8D/Ti14AcYf3sztpfYz2G7PnK32MRm/2y2rVLkmIHxs3q1H2hiBw17",
-	"vduYlHAKWc7rq65hi2gs4cyOtJxN2oaw3ZaID3ZHXrpXkhWVS8zVufzmhtoao/m3y1WbV1LMGl4ML8lM",
-	"CzE1/l130/pyICUSdCm5+RbnuNAtXroYoDGdtUZtzibV1XGmbPO1Fq6TcnDLe21pyDragDho5HC9J3Kz",
-	"d7EPzyV/5Bzyb2SX2nNDH3ZHcz+nWLZmsh5nk4hjiKeq3+e2KscfpSNydmqLazp2vmItaC6wfY7TPlG5",
-	"vVNrO8HHdy77SsvxSqq+dB/MidyAvAd5hhfg7KMDck2Tlf1g1Q6Q5ngD49T/183Hn65QA7HU6xAwP75Q",
-	"ZKbg8ywmShioM2ZW0Suqb7k0PiXHhmnrI3+gSp/hZJGz93+dkZwpZccCGWVjvXQLxQx4OiMJlZKBarmg",
-	"GVXa6fzYhwZEaQk0v+WYscetmB6Q70VuSwdrgMKNLUNwmAlUMnYPhHEyB70BCKqoG1wWlc21nx3weEXV",
-	"N/wDT2SPXV1ckMZxuoe018VuYbKl3ppNF8Ozy7uvo3h0GWqzOMIV0PBFW346syg+wP8hcbQvPofh/0Fk",
-	"mdjU1zwo1pNcPXePiGDO8Pyra3Xe61zd2JkRpxHZ/d2Gb+paIWB9GMYRjc+Xk23+/Q9XAe5Jv3Ywe06T",
-	"KqsddpBm2O00Q8Gd2Y6nmZVg6wsZmXCzBdWVeULL7czWdu3oyBeqNV3M/r0SLjZXZGYU/cy2kxnP5uqW",
-	"z2xDxMy4SxmV4PPKvj0mdjlWXJlwgLRSRiQXEq7IDJuuZrYUqFv42dRXQMy6K5asbrmuLyRlTBnVij0H",
-	"1fSzBas7IV5Y3xUNEHpxieCLjCXaosdO8am1Y0A/vUv0R/50ln1+96bRj3hU4P18DkLrz4SE60mVZ4Cu",
-	"+HMk0zBLRVYU+2f2VX668tIYgrNPI/1YjbB5HJX/YNnQ5pymvflQNzbpOWh4bbRdZyImynoOuv4rNdj+",
-	"gaFXGhORpaG0aaUicV6R8bUsrUqZGTuudTE5Px+N3wyGg+FgNHk7fDtEdLr3g324K1Fgy3jz7w2pgFPR",
-	"aHBy6ZRNs+WJwxdtk3oFiCIDnN6/MXpUCxzMaAulrb85FNrGwOSrUi24apZ/uHv4vwAAAP//",
+	"1H17bxs5kvhXIfq3QH6LbcuS4jws44DLzHp2cpudDOIZDHBjn0R1lySuuskOybYiBL7PfmCR7JfYetjO",
+	"Lib/xFKzyWKx3lUsfY0SkReCA9cqmnyNCippDhokfvq+lEpI81cKKpGs0EzwaBJx+KKnCT4kYkH0CkhB",
+	"l0DmsBASBlEcMTPscwlyG8URpzlEk8i+EMWRSlaQUzNtTr98AL7Uq2jyajSOI70tzEilJePL6OEhjt6n",
+	"kBdCA0+2f4ftLig/0RwU0SumiITPJShNFkISuAcZk8+l0JASIQkXekBugKeEaUKXlHGyYXqF47ZEQgFU",
+	"V3CvgKYga8AbMJwZIOLILMUkpNFEyxKaO/qThEU0if7feY3Xc/tUnXf2Yrb3geVM7+7KIqWJ2z6kZjhB",
+	"E4IUFrTMdDR5NYwNglle5tFkPDSfGLefRhWqGdewBInAfJQpyPepmQSXKqhe1SsJ83TK0r3bXwiZUx1N",
+	"orLEkbsHekOXtHcNRZf0qUs8mJdVIbgCJOKfpZhnkJs/E8E1cMQ3LYqMJdTg+7ywI/7yT2WQ//XI0/Tz",
+	"4ort4/ttRTXZUEU2UvAloTwlG/OVFiQV5P9/+uF7cnnx6s2fB4gRN6FZ711iZnjH1QaQ7QopCpCa2Z3Q",
+	"6nvg5hR/j+hSAhgkFMBTxpfTFBKmDBB3O4hBtLC0hF1ye7fQIEmSCQWxhZQpwzKkkOIeOFkKbglQQ64O",
+	"4eV6sYBEm/UcAFRKujWflaYaV9+BzH7xNUAuNR38bp/GHg1+vnqnYv5Pt/K7NJWgLNLSlJlt0uznBjIX",
+	"NFMQd/CbML3tSKWRY5vqcwCtiSi5lgHZ9P7mI3k5ev36bERoVqzo2dggsaBagzTP/+f3d2f/ffd1/PCn",
+	"KDAt5JRlHXDGry4CIzPG7Qaq8zlxBzn98t6+eoFj3YfR7hFaPj15gWIleIDurgej1xcGJ83pXofeF0rT",
+	"bJqItLv6eBgk9CWzrNyFcz+B4e48PmNLD/X5BgktNw8DR89JzriQpORMKy/IUYS+UCQppTRaILa66gvN",
+	"iwxIYtjIYKOScIzr1xdRQ4pfDodvRpeX41cXby6Gl5ejhkgf7or0OHqnjbxzuAjIKMqJYQCqhSRqJcos",
+	"JZkQa0I1WTCpUCW2eSQF7chyB+trxtOmcOJiWrFqyVMxlbAoFYqrhZAbKtPGN0Y0S5ro6T0TGYrloAhT",
+	"jCfQ0gIp1XCmGR7c7nANxWG5goC7wX6J2O80dOrfU55A9hxiOo5oJoGm2ynwFNLgnveg3EjA8qBERr1+",
+	"Y4d2994SpqXas91P1rw6UaZKoGqHFcdhVgwsXCoIke62ZieyFKCMibcBrsmcJmtDWfsItz3ZLysgSIY0",
+	"M5wpUojNbGb+jZAp8u5mJQhVa8BpD9J9TdRNDkgQiRl+nwJNjZCJ4sizX+DkQ1QaPJ6Msnx3Yx85GLuY",
+	"L4l2Gt1q813UwD1LwfFVR4ylXnTloJQx8XEunEgRpoP48DrCyTVlgFdaJOupBAXyvofMvwlrO4neYe1q",
+	"wyF0/hVo+gGMjg6wtj4eQJDS+k47T6x/0dbY+/j3EyRCpj9aryRgV7H0CLs4jtbWf9r5XiwWCtob84pn",
+	"V6MUVGrmNUpz/MtxcHzN/549Sp5CIlI6zwAVw5qLDZ862w4N5qkWBUuiOFpRnmYgpwXlrc81h/nXjePQ",
+	"Y/Omkt0Dn55ydHb9EK7uaWYNaOdKXPNEGIkeTaI5VYBIC8kXc4AvFJlvNahBdIjV7fk5JNQYr46qQqun",
+	"sthQ5n5i/pkuYZegjSSaZjjgeHpscEiAGhvBgcP82Vo/vIEF4xXBdex1NKN0SEGAXoEkHDZWSSii6Rra",
+	"AmsuRAaUWw1r5fFUQSJ4qo7khRVVqyCV5CBzarmyVzoGBdopZ+DxcmNkW+Ac7kEqh7aArx8Qkv4Ft7G4",
+	"wm8AQR7ceq/7D+8Ds5ZDl/r888dsPOhi0iWdpowuJQ2oxH9YWCeo0dB7RPVOiXlt0KdlHjOfhuIwmze3",
+	"3wG9s/J+5H4y2Oritpc4UWD28wyG0uYly1JiRhotf0XYAsMBTJMM6D0G3ACRRmjmYgO7XNVL6cdTpiNE",
+	"C/J+JNw4e6AjIrxttGtVi9B5WiPH2TyJyHPKw0Yf2CjHMX6QIWLgimqn8gp2L6wM15Lhd3fxCXJCFNb0",
+	"bjxsIB21RcIKynWfx7AMGHoGe0i7giMlL4HIkhMtlkgVg6D8K3k/eo3Dd7R51gQ6rt0xA2ljv3hmISK4",
+	"rs5irwVcuwwrkaUqJivIUjT2c7rF7wjj3vDPAi4E7XH2f/U+Plq5cdfzzwWHLa5DCcYSgj7+Lnqf2Sy3",
+	"xlPYAWocwAt0psxUzAYrzBlhnKJn3orcu+Z+kKyPoE8dANKgxTjIE+uHITyUpyiVrIsF6QAPdOKDloZu",
+	"YUASwVWZQ+d7fNnYkKQsyHxLKMmoBnnLUXITCRlQ1XgJI6DEWZsTF5WvdkKYVpAtSGpcUQOSGTYgCrTO",
+	"EOZGmOVelMkKlMfoLRpxTlL4XRoVDJkLiyD0KC4sTLXVa5jELhF2qMIeknk9lHO4+fuvcSMyZTxq5zci",
+	"0Qad3w47Ozerj517grXXX4qMctoXpmr6+kyRDR4fM4DtcqixPcNWlzFKT3EBVJnnVIYdpg1lGm3+I02W",
+	"3ygLxsM3q+1hEekBqZcN4fBHprSQ22sfiH6C23rvc4FH7c0vbN4K7VHCPVMBd7FH5in4fNTILpLgc9RY",
+	"C92haiv78HXv/IcOvhIdSnv+0AjWGuMnJgaJ0nCN0gL/8mweN8XDpKDbHHhYfJ5yNlRryItjXXUfZGwf",
+	"Zk/upT6xPeFG8OgKPDlRV82lKJcr3adU/HxTwbNQZkWTZEX5ElADoIrHJBtVZA2FJlQRP0PYNrXnxNqR",
+	"iVS4SHVYnBr7vD+F1Stt0ZDve68bja3I1tAwUmHzHLt42UPZYXcfuJYMTuduFCtP9fX94iGod9P8TXPi",
+	"LQxfXr55C2cXw/TV2cVLeHs2Ty5fnr1+e3lBX71ZXL4cX5hpuyHmdlaqmXgjZ/9795dg2u0D42sVcCQw",
+	"fNvPFWHeWln8hemCLmn4AWSLI/SCGeVmqReqoPEB5yC2f4IN5gQOxvIbh+DDLck2mkTXv37C+IAVe1OW",
+	"YnmHmo6q7Jl54XNJucac6jiO1Lq0RsbZP37929l3H369jqwlMi0kS2CKRnM0GY1fDR/uzGGhyJxqsQZz",
+	"ZFqsp/dMURTzC5BW2ESj4dCsqVasmGpRJ3Gj70BmjDeyd5Por2ZFl1WNaEr/0+1ukIi8AXf0K9cgSQqc",
+	"fGDc/DcySHQVCu9SSj6Ie8goRpJbicloNByN3uARrlhRML70u7q4HJovRRFNorxcZmyB8l2Yd92Q8eWl",
+	"3XiL7OYsy9zG9vGpz3c/xI1TCqWjL8ajN8Ek9MtwErp1xK0czuuLg1nfUFitDdKPYkMygQ6aN/GML4bB",
+	"upJrlllDjxSUoc1/5T4bIc2BUKxbMPpk0MySvn19cajaJY5SppA0PP4PINi6fsFk+8HU2wfGoZ1m9znz",
+	"/kR7JhIa8ta++/5ncvHmigAnbEEyWGgiSt3Job98FfS8WhwVdgNxSNP7w9Ex4XAPkiRUpiSlmnbWG796",
+	"dZAYGlwbWtowh3E9N5zwMp+DbOXMO+sdQXsNiXAk43R59liCsGx9Km9o+uXUhVri4riXujrDgNpm6ubB",
+	"NIRHXQTRXLVGa5ecQlqmUjFdZ6RRk7B3E9XAh/gxgtAnj/eNtxlmMzqjLD+er23ONWARJRKohvQkX7Mp",
+	"sg9J4F4hG6jqmivDzIIn6C9zgaIWRSzmW1phqL0APlZW2iDp8VjtLx3DsMhJSIV2VGHvso2hVaBsT/FY",
+	"8BR2amtsTgAKVfk6c5qs2yU/ZoyWNFkbD8bKvYa/UrPSkRneJ+imHf3jzeB9M1hbuaWtAmoHU7XBYHVL",
+	"JwQ0xmmhA1c7egyi/vXa4TlKd/5NWgNRWFfmOsBb4RZ3yPGjNEwHtc1d7oiefn3kFURFjC1ZXAn4Wii1",
+	"RYSn+F5F9sHJ2BNqn9D2tRS5a/CYhy+UN3b6bbnXF3uSQwdqquKGC/Z1T1nhaIj/DpnM6MLtJ6Gbdekj",
+	"zG2/7nH2yrqMGnsIzNt7XOH4x/54RWxr3E+UoDcuQLsjRDubcXP3QvwJEmCFDlOLzXEQLTCXgI6S9kXm",
+	"xvOH9Kp1l8Fbz/5OxBK0T9rmsBs3P16/nKAUThLIlTSsaiaTBAodTG0cKZ8OMPRNtWQb3X7hiUPswLhD",
+	"CSjF+HJClMjBBhzrgjqSCL5g0iaZnKcaG5Nrw7KMzDGRXGSgzVzVnxN7XrfcyqN6uipxZQsGcdWNP2t0",
+	"e5kiczAgWDe4GlpNSnbmxPzVLccS/05CCk0rC61eIY04CWkpTEJOGW/nqaqzQTpyuLHZKosH/NtttK59",
+	"dIMahZAWnmC4tcVb+52Ib1lw/C+350+3dI9ksccbYqdZVs9q73wz4+UUQ6VtcrSsCofUkJBp3DvqhJLd",
+	"LYZTCr2xzO94xeTWvsbiwFDFKFea9h53dVK7JoBmOnuGKzx2msZxIE72YPHaF9M+HZWFMPs5Il/hBzro",
+	"9t4IaJXo7oDZV3lbVZMeqPzGO4d2cGjxG5dJeI44y4lRk0dIx2bA4tg3mjWgxxUHfoLFHzcCcaSsRWvW",
+	"Xeg7DqTqDudxCqNR6t22kf5OF2tKqgHd+0223nnnLlNPifh+xXRaDODUOwQuK1td3Sg596YMmi/1B6zg",
+	"az2rzBx8dMieeZT+O60muK8SeMNsKegRLB3Sno2Lvw1O9NjrCwjURetVcKClOX39cNgd7xNz9oLsiX54",
+	"f3HCD0K6Kq12XI4SzZI1dH3xsI9dXeEJFC/hvSF1ZS8pMa4F8onL1h7j6df3J9pT/+2ICV8dcTPTly20",
+	"Z//kaACRIkHLLdZXWFQdA7a3BjxjIQ0giagyB1f8uvXlFr6OzXPQYZ/P2REOO0FqscGKTqVmUWAaSwFx",
+	"lw5ikrIl0+Z/oWOSUrWytYHceOuJa2fQLEZopbDvdlKpw7PLO/f/YHp293UYv+7JrYYrlk+r8XmMAXSS",
+	"xrDsOV2Hei80ijbIGrZeC9hXrqpwQ9WQYUvc5vZUVE+PrQBr1xztzLYE3qjwOeoyx+lR/904vVLliVbC",
+	"N64WP1hv+0SNyVKE0m48iqM5TdZiscBuFdNUlHO8PiK45db62lYqrC5FP71+CT823rQRDiMg1qwobIi5",
+	"t+T1tOJy1F0NMqnL60LiBGs4gxXmPjRX5XzokpINZRprfANV5HYVdXQVXy8j+2rXQPJpRQtDRaTkGShF",
+	"KPdgJiIHVV/ufnqh7CMq6b4VTT7yjmiwarneVsPQcddHqxN0R7BLLw/oYy8CV0ze8bqU2YfRqhQtU1XM",
+	"8QcpckNOnAhODC3Z2zZqbcO4jN8DNyo/9kUbMfF5FKO/bjkXmi1chxOyEXKNyq5ZNQNE6BXI2Os7Y1G0",
+	"A40bu76/EJPbi9KgBuQdsVafKwxRdKtueS4kVndyQp0LACmRUGRbdzVhcMtv8SqYIlTavjYYMlWKzBqh",
+	"+Zm/iIJNhagiM/+9FmQJ7iZHtROmY1csZEv7sXcJBwMkTpDT7S2fY4mJdPVCnMywcc4M69zNYW4tGpRm",
+	"WUZW9N7YgAYk4mZy3Y6YIqKgn0t7gWAOmeBLRZwVtmCZMSkwlkoNPmgKGFUdkB8oy0oJdt++/wtxjWdI",
+	"KpLSnKGyMVhqkDvPgMyMep/Z2GvGEuDWNTdqzxwuSENQBU1WcDYeDOs2Oo3vmqXs0U05z5muUghYTQU8",
+	"VWRRZguWZbZX0qLMsq2LLVusbEVJEsqJApuyLqQQi0EVx5lg+KOUCkgihEwZp7ZytbroFY0GQwuMKIDT",
+	"gkWT6OVghDAXVK9QGJ7fj85ToOlZ4z7q0l5MrrjxfRpNIkNB9R1UZXm3alv1e9jRqYecu7ZWD/HBkbY9",
+	"08Ndp6XQeDjc007otDZCnRu6gW5CjozFghjseMN14CIjttdTeI0K6EazoiY92KiVC/Qn2P6DC03mQHA/",
+	"kMaEwwZ7ahmFganZJRrB1YGo6M7M2T2786+Nm71Tlj6cu4vYaPAKFTjVT3ZA43LxzrkGOka1l3lS46h/",
+	"zSmHTvi97xbFtAaO1y2ZNhzXPg3buCxGybRpEgPKX7JZbZ+DKH6TTBvpV1C5RvltaMSIOKOF8FK6heMg",
+	"NbTu9u5h5OYl2G94AK2ryIFD+GUFpAH0c6DyF2cOKm8dVldrZclVbKW9u+OrGvjEd2pU1llph8VOEMOp",
+	"HaNaEpHPGYfUTn0bGVMgGjTtmQrxH+2sYSbrdJmr0yZHIbvTcGbXas621b38/W2IrsiM8q1V00bjG/O9",
+	"rxVeHfBuwlnlLPm205HleVKEZnvhbofNzFKw5eHBMtG+uW1dxHFngRUZfRM1E17PDKLNrz1+0n6Sqcxm",
+	"z1I2m6UNjeAtzt4GlD7+uLDaJaAa9jgaRwJle2C2ADsEj33lUQD9kSydui5nr5FjEfoc4tdIOTddvyHj",
+	"qnJck7mQw2bEhSLj4di4IkoITqhq30n1TttvRujOfkaummAM4D9+mll3wCjPsjBq9CfirkNgXAwDZjxF",
+	"M9u4e7ecVgsO65IMb68vqhc0XYNyFb2xgW5AfvEBt07D0noafDoX6Zbk+DoXt9xC4zZjwGjVCrm4gdNV",
+	"s2pmffYJioxujQNnDK3ZlfNdODqVdhHr0l6Mx+j4/Wa8SVo3ZSEblPTobGmBOEKUmD3FCICLWeAcl2Qm",
+	"7kFmgqaQzhw4n0DL7Rm2r5zFNevZPd5ybApLU+O/1WVRxj2tHO/KFXd3yAnNsrpOCh2vtub8HnnWlraf",
+	"6nd0+7/uCJSZIxlLO116iY3Ay4XS5PUwrojH59wMTWBn0Tfji+Gfe3vZWuLsk8zBxmx31qgGpb8T6fbZ",
+	"xEF1Ce2hHZAx1PTwrcVQnwHo+kNQZcuirtDlnVnzZzaIWr27ArzQhmI37PRBJFWsrN9R2elo+xBH4+H4",
+	"eTHgyw33IqKSbS7cwfjSxpJSIvi/Ex1P1AydQEhIH7Rs7/OvPgn60OvM/A3048SCb7v87ZXv3sN+Do37",
+	"kbvJJjZmaWOElfrBuJHvMKx9GxbbHtlri0Z/h1OO5by+oBvW40Z/z2wjztmkrb7bxZQ4sNuo072SrKhc",
+	"YoTRRWU31GZGzd9OW5lXUox1XgwvyUwLMTVWaXfR+kojJRJ0Kbn5FrvP0C1eFRmgCTBrNQidTaoL70zZ",
+	"knEtXP3n4Jb3WgAhnW7d+KCSw/meSM3eMTjcTf2R3dO/kV5qdzt92G0o/pxs2eoke5xOIo4gnip+n1ur",
+	"HL+VDsvZXjOuVNpZuDWjOXf8OXb7ROH2Tq1t3yFfb+3zQ8cLqbpVQDCScwPyHuQZXtuzQwfkmiYr+8GK",
+	"HSDNpgzGFfmvm48/XaEEYqmXIWAevlBkpuDzLCZKGKgzZmbRK6pvuTQ2Jccyb2tKf6BKn2E/lLP3f52R",
+	"nCllmxkZYWN9CwvFDHg6IwmVkoFqmaAZVdrJ/Ng7NERpCTS/5ZhnwKWYHpDvRW4THmuAwjVbQ3CYca8y",
+	"dg+EcTIHvQEIiqgbnBaFzbXvePB4QdXXsgR3ZLddXbeQxnC6h7TXxG5hsiXemqUiw7PLu6+jeHQZKg45",
+	"whTQ8EVbejqzKD5A/yF2tC8+h+L/QWSZ2NSXUyhmwVwWeg+LYKTz/Ksr0N5rXN3YThenHbL7tYlvaloh",
+	"YH0YxsaSzxdJbv5qictb9wSNO5g9p0kViw8bSDOs0Zoh485sndbMcrC1hQxPuI6I6sqM0HI7sxlp2/Dy",
+	"hWr1RLO/ssLF5orMjKCf2SI4Y9lc3fKZLeOYGXMpoxJ8NNwX9cQuMowzEw6QVsKI5ELCFZlhqdjMJjB1",
+	"Cz+b+uKKmXfFktUtbwQUMqaMaMVKiapn24LV9RsvrO2KCgituETwRcYSbdFjew/V0jEgn94l+iN/Osk+",
+	"v3nTqKI8yvF+PgOh9eMm4SxYZRmgKf4cIUCMrZEVxaqfffmqLr80Wvfsk0g/Vo13HnfKf7AYbrO71N4o",
+	"rmv29BxneG2kXaePJ/J6Drr+bR0sWkHXK42JyNJQsLcSkdhlydha9qxKmRk9rnUxOT8fjd8MhoPhYDR5",
+	"O3w7RHS694PVwytRYKF781eSVMCoaJRluXDKplmoxeGLtkG9AkSRAf7mwMbIUS2wnaRN77Z+KSm0jIHJ",
+	"59JacNUk/3D38H8BAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
