@@ -37,6 +37,8 @@ var fast = []string{
 	"PROBE_DELAYS=200ms,500ms,1s", "PROBE_EVERY=100ms", "GATEWAY_TIMEOUT=1s", "GATEWAY_VISIBILITY=200ms", "CARRIER_TIMEOUT=1s",
 	"CARRIER_VISIBILITY=200ms", "SWEEP_EVERY=100ms", "SLOW_DELAY=600ms", "LATE_DELAY=1500ms", "DRAIN_TIMEOUT=10s",
 	"KAFKA_SESSION_TIMEOUT=6s", "LOG_LEVEL=info",
+	// The tests place a thousand orders at once and want them all; who asks for that in production is told to come back.
+	"ADMIT_WITHIN=10m",
 }
 
 var stacks atomic.Int64
