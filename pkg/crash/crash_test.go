@@ -26,7 +26,7 @@ func TestPoints_are_distinct_and_named_alike(t *testing.T) {
 	for _, point := range crash.Points() {
 		require.False(t, seen[point], point)
 		seen[point] = true
-		require.Regexp(t, `^(worker|coordinator|consumer|deadletter|inventory|payment|shipping|notification)\.[a-z_]+$`, point)
+		require.Regexp(t, `^(worker|coordinator|consumer|deadletter|inbox|inventory|payment|shipping|notification)\.[a-z_]+$`, point)
 	}
 	points := crash.Points()
 	points[0] = "changed"

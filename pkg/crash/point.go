@@ -20,6 +20,7 @@ const (
 	WorkerBeforeSettleCommit Name = "worker.before_settle_commit"
 	WorkerAfterSettleCommit  Name = "worker.after_settle_commit"
 	WorkerAfterSettleProduce Name = "worker.after_settle_produce"
+	WorkerAfterPrune         Name = "worker.after_prune"
 	WorkerAfterDrain         Name = "worker.after_drain"
 )
 
@@ -56,10 +57,12 @@ const (
 	CoordinatorAfterFlush        Name = "coordinator.after_flush"
 )
 
-// What several members share (pkg/kafka, pkg/deadletter), and what single participants do by themselves.
+// What several members share (pkg/kafka, pkg/deadletter, pkg/webhook/inbox), and what single participants do by themselves.
 const (
 	ConsumerAfterOffsets    Name = "consumer.after_offsets"
 	DeadletterAfterRedrive  Name = "deadletter.after_redrive"
+	InboxAfterStore         Name = "inbox.after_store"
+	InboxAfterProcess       Name = "inbox.after_process"
 	InventoryAfterExpire    Name = "inventory.after_expire"
 	InventoryAfterSweep     Name = "inventory.after_sweep"
 	PaymentAfterPlan        Name = "payment.after_plan"
@@ -93,6 +96,7 @@ var places = []place{
 	{name: WorkerBeforeSettleCommit},
 	{name: WorkerAfterSettleCommit},
 	{name: WorkerAfterSettleProduce},
+	{name: WorkerAfterPrune},
 	{name: WorkerAfterDrain},
 	{name: CoordinatorAfterPoll},
 	{name: CoordinatorAfterPark},
@@ -121,6 +125,8 @@ var places = []place{
 	{name: CoordinatorAfterFlush},
 	{name: ConsumerAfterOffsets},
 	{name: DeadletterAfterRedrive},
+	{name: InboxAfterStore},
+	{name: InboxAfterProcess},
 	{name: InventoryAfterExpire},
 	{name: InventoryAfterSweep},
 	{name: PaymentAfterPlan},

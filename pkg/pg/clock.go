@@ -45,10 +45,13 @@ func (c *Clock) Now() time.Time {
 
 const clockSQL = `SELECT clock_timestamp()`
 
-// Read asks the database.
-func (c *Clock) Read(ctx context.Context, db interface {
+// Queryer is what can be asked for one row: a pool, a connection or a transaction.
+type Queryer interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}) error {
+}
+
+// Read asks the database.
+func (c *Clock) Read(ctx context.Context, db Queryer) error {
 	asked := time.Now()
 	var now time.Time
 	if err := db.QueryRow(ctx, clockSQL).Scan(&now); err != nil {

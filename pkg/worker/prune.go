@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
@@ -48,6 +49,9 @@ func (w *Worker) Prune(ctx context.Context, from uuid.UUID) (next uuid.UUID, err
 		pruned, err = pruneRows(ctx, tx, from, mark.Add(-pruneMargin), pruneBatch)
 		return err
 	})
+	if err == nil {
+		err = crash.Fail(crash.WorkerAfterPrune)
+	}
 	if err != nil {
 		return uuid.Nil, err
 	}

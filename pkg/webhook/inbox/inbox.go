@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"recourse.dev/pkg/coalesce"
+	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/pg"
 	"recourse.dev/pkg/webhook"
@@ -53,7 +54,7 @@ type Config struct {
 	Every time.Duration
 	// Keep is how long events are kept; default 90 days. It must be longer than the provider sends one again.
 	Keep time.Duration
-	// Now is the clock; default time.Now.
+	// Now is the clock; default the worker's.
 	Now func() time.Time
 }
 
@@ -102,7 +103,7 @@ func New(
 	config.Every = cmp.Or(config.Every, time.Second)
 	config.Keep = cmp.Or(config.Keep, 90*24*time.Hour)
 	if config.Now == nil {
-		config.Now = time.Now
+		config.Now = w.Now
 	}
 	b := &Inbox{
 		config: config, pool: pool, worker: w, log: log, arrived: make(chan struct{}, 1),
@@ -140,6 +141,9 @@ func (b *Inbox) Receive(ctx context.Context, header http.Header, body []byte) er
 		r.CreatedAt = now
 	}
 	fresh, err := b.store.Do(ctx, r)
+	if err == nil {
+		err = crash.Fail(crash.InboxAfterStore)
+	}
 	if err != nil {
 		return err
 	}
@@ -248,6 +252,9 @@ func (b *Inbox) Process(ctx context.Context) (left int, err error) {
 		left = len(events) - len(ids)
 		return finish(ctx, tx, b.config.Source, ids, outcomes, b.config.Now())
 	})
+	if err == nil && len(counts) > 0 {
+		err = crash.Fail(crash.InboxAfterProcess)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -41,7 +41,7 @@ const poison = "\x00 no message"
 
 // keepBusy lets orders, operators, poison, repeats and time keep the members busy until stop is called, so that every
 // point is met all the time.
-func (c *casualties) keepBusy(all []*victim) (stop func()) {
+func (c *casualties) keepBusy() (stop func()) {
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(c.t.Context())
 	var busy sync.WaitGroup
@@ -59,7 +59,7 @@ func (c *casualties) keepBusy(all []*victim) (stop func()) {
 			}
 		})
 	}
-	struck := c.URL(all[0].name)
+	struck := c.URL(stack.Coordinator)
 	every(100*time.Millisecond, func(i int) error { return c.shop(struck, mix[i%len(mix)]) })
 	every(500*time.Millisecond, func(int) error { return c.operate(struck) })
 	c.disturb(every)

@@ -13,12 +13,11 @@ import (
 	"recourse.dev/pkg/crash"
 )
 
-// victim is a process that is struck, one line after the other.
+// victim is a member that is struck, one line after the other. Another process of its kind, the spare, is left alone.
 type victim struct {
 	*platform
-	// member is its kind, name its own.
-	member, name string
-	points       []crash.Name
+	name, spare string
+	points      []crash.Name
 	// file tells the running process where to be struck.
 	file string
 	// session is how long others wait for it before they take over.
@@ -38,6 +37,7 @@ var (
 	// Met while the process starts, and while it stops.
 	startPoints = []crash.Name{
 		crash.CoordinatorAfterDefinitions, crash.CoordinatorAfterPartitions, crash.CoordinatorAfterLowWater,
+		crash.WorkerAfterPrune,
 	}
 	stopPoints = []crash.Name{
 		crash.CoordinatorAfterIntakeClosed, crash.CoordinatorAfterFlush, crash.WorkerAfterDrain,
@@ -67,7 +67,7 @@ func (v *victim) strike(point crash.Name, mode crash.Mode) error {
 		if err := v.Halt(ctx, v.name); err != nil {
 			return err
 		}
-		if err := v.Launch(ctx, v.name, crash.EnvVar+"="+setting, crash.FileVar+"="+v.file); err != nil {
+		if err := v.Launch(ctx, v.name, crash.EnvVar+"="+setting); err != nil {
 			return err
 		}
 	case slices.Contains(stopPoints, point):
@@ -127,7 +127,7 @@ func (v *victim) recover(mode crash.Mode, pause time.Duration) error {
 	return v.restart()
 }
 
-func (v *victim) restart() error { return v.Restart(v.t.Context(), v.name, crash.FileVar+"="+v.file) }
+func (v *victim) restart() error { return v.Restart(v.t.Context(), v.name) }
 
 func (v *victim) ready() error {
 	for begin := time.Now(); time.Since(begin) < unstruck; <-time.After(20 * time.Millisecond) {
