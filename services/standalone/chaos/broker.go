@@ -175,7 +175,7 @@ func (b *broker) await(ctx context.Context) error {
 		}
 		select {
 		case <-b.exited:
-			return fmt.Errorf("Kafka ended while starting; see %s", filepath.Join(b.dir, "broker.log")) //nolint:staticcheck,revive // a name
+			return fmt.Errorf("the Kafka broker ended while starting; see %s", filepath.Join(b.dir, "broker.log"))
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for Kafka: %w", err)
 		case <-time.After(100 * time.Millisecond):

@@ -173,6 +173,20 @@ func (d *database) kill(ctx context.Context) error {
 	})
 }
 
+// signal reaches the postmaster and all its children.
+func (d *database) signal(sig syscall.Signal) error {
+	pid, err := d.pid()
+	if err != nil {
+		return err
+	}
+	for _, p := range append([]int{pid}, children(pid)...) {
+		if err := syscall.Kill(p, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("sending %s to PostgreSQL: %w", sig, err)
+		}
+	}
+	return nil
+}
+
 // quit is an immediate shutdown.
 func (d *database) quit(ctx context.Context) error {
 	return d.end(ctx, func(pid int) { _ = syscall.Kill(pid, immediate) })

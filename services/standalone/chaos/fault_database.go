@@ -13,6 +13,10 @@ func databaseQuit(ctx context.Context, w *world, _ Fault) (healing, error) {
 	return w.releaseDatabase, w.database.quit(ctx)
 }
 
+func databaseFreeze(_ context.Context, w *world, _ Fault) (healing, error) {
+	return func(context.Context) error { return w.database.signal(thaw) }, w.database.signal(freeze)
+}
+
 // releaseDatabase returns when it is up again, so that the next fault finds one.
 func (w *world) releaseDatabase(ctx context.Context) error {
 	w.database.release()

@@ -43,6 +43,7 @@ var kinds = []*kind{
 	// PostgreSQL.
 	{name: "database_kill", least: 200 * ms, most: 2 * sec, claims: []string{postgres}, strike: databaseKill},
 	{name: "database_immediate_restart", least: 0, most: 1 * sec, claims: []string{postgres}, strike: databaseQuit},
+	{name: "database_freeze", least: 1 * sec, most: 4 * sec, claims: []string{postgres}, strike: databaseFreeze},
 	{name: "database_sessions_ended", on: services, least: 1 * sec, most: 4 * sec, claims: []string{postgres}, strike: sessionsEnded},
 	{name: "database_disk_full", least: 2 * sec, most: 4 * sec, claims: []string{postgres}, strike: diskFull},
 	{name: "database_read_only", least: 1500 * ms, most: 4 * sec, claims: []string{postgres}, strike: readOnly},

@@ -76,7 +76,7 @@ func (l *link) poison(ctx context.Context, list ...toxic) error {
 
 func (l *link) heal(ctx context.Context) error {
 	return l.change(ctx, func() error {
-		l.proxy.Toxics.ResetToxics(context.Background())
+		l.proxy.Toxics.ResetToxics(ctx) // which only takes a logger from it
 		return nil
 	})
 }

@@ -48,7 +48,7 @@ var musts = []string{
 	"tombstone_stored", "tombstone_hit", "reply_repeated", "refusal_replayed", "late_reply", "commit_answer_lost", "batch_tried_again", "batch_given_back",
 	"resent", "undo_resent", "unknown_payment_resolved_done", "unknown_payment_resolved_refused", "poison_parked", "log_wiped_with_orders_open",
 	"records_lost_noticed", "log_loss_noticed", "key_replayed", "asked_again_in_doubt",
-	"unknown_definition_left_alone",
+	"unknown_definition_left_alone", "webhook_repeated", "webhook_settled_a_doubt",
 }
 
 // mustFaults is the number of faults from which on a run has to have met all of them.

@@ -48,6 +48,8 @@ var counters = []struct{ as, series, labels string }{
 	{"records_lost_noticed", "recourse_kafka_records_lost_total", ""},
 	{"log_loss_noticed", "recourse_kafka_data_loss_total", ""},
 	{"key_replayed", "recourse_coordinator_orders_total", `answer="replayed"`},
+	{"webhook_repeated", "recourse_webhook_events_total", `result="duplicate"`},
+	{"webhook_settled_a_doubt", "recourse_webhook_events_total", `result="woke"`},
 	{"unknown_definition_left_alone", "recourse_coordinator_events_total", `outcome="unknown_definition"`},
 }
 

@@ -75,7 +75,7 @@ func TestVerdict_nothing_wrong(t *testing.T) {
 // Every oracle can fail: each of these is found, by the one whose task it is.
 func TestVerdict_finds(t *testing.T) {
 	t.Parallel()
-	poison, real := "chaos-poison", first.String()
+	poison, ours := "chaos-poison", first.String()
 	for _, c := range []struct {
 		name  string
 		spoil func(b *chaos.Books)
@@ -124,7 +124,7 @@ func TestVerdict_finds(t *testing.T) {
 			b.Cases[0].History = []coordinatorapi.HistoryEntry{{Seq: 1, Revision: 1, Events: make([]coordinatorapi.HistoryEvent, 1)}}
 		}, lies, "the history ends with 1"},
 		{"a record of an order that was parked", func(b *chaos.Books) {
-			b.Letters = []coordinatorapi.DeadLetter{{Key: &poison}, {Key: &real, Error: "odd"}}
+			b.Letters = []coordinatorapi.DeadLetter{{Key: &poison}, {Key: &ours, Error: "odd"}}
 		}, parked, "odd"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
