@@ -80,8 +80,7 @@ func earns(before, after *saga.StepStatus) float64 {
 
 // resends says whether the timer of a step, when it fires, sends the command again; the other way is to give up.
 func resends(spec *saga.Step, st *saga.StepStatus) bool {
-	switch st.State {
-	case saga.Undoing, saga.UndoBackoff, saga.UndoInDoubt:
+	if st.State == saga.Undoing || st.State == saga.UndoBackoff || st.State == saga.UndoInDoubt {
 		return true
 	}
 	return st.Attempt < spec.Retry.GiveUp || spec.Kind != saga.Compensatable && !spec.Optional
