@@ -185,7 +185,8 @@ func TestPrune_beside_late_dos(t *testing.T) {
 		}
 	})
 	both.Go(func() {
-		for from := uuid.Nil; ; {
+		from := uuid.Nil
+		for range 200 {
 			var err error
 			from, err = kit.Worker.Prune(t.Context(), from)
 			if !assert.NoError(t, err) || mustCount(t, kit.Pool, `SELECT count(*) FROM step`) == 0 {
