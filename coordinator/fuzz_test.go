@@ -74,7 +74,8 @@ func FuzzReplies(f *testing.F) {
 		{Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{Handles: map[string]string{"\x00": "\x00"}}}},
 		{Outcome: &sagav1.Reply_Refused{Refused: &sagav1.Refused{Code: "\x00", Detail: "\x00"}}},
 		{Outcome: &sagav1.Reply_InDoubt{InDoubt: &sagav1.InDoubt{Reason: "\x00"}}},
-		{Outcome: &sagav1.Reply_Fenced{}, EffectSeq: 1 << 31}, {Attempt: 1 << 31},
+		{Outcome: &sagav1.Reply_Fenced{}, EffectSeq: 1 << 31},
+		{Attempt: 1 << 31},
 	} {
 		value, err := proto.Marshal(outcome)
 		require.NoError(f, err)

@@ -104,8 +104,12 @@ func FuzzReply(f *testing.F) {
 			}
 			now = now.Add(time.Duration(other) * time.Minute)
 			apply([]saga.Event{
-				{Kind: saga.CancelRequested}, {Kind: saga.OperatorUndo}, {Kind: saga.OperatorPause}, {Kind: saga.OperatorResume},
-				{Kind: saga.OperatorRetry, Step: i % len(d.Steps())}, {Kind: saga.DeadlinePassed},
+				{Kind: saga.CancelRequested},
+				{Kind: saga.OperatorUndo},
+				{Kind: saga.OperatorPause},
+				{Kind: saga.OperatorResume},
+				{Kind: saga.OperatorRetry, Step: i % len(d.Steps())},
+				{Kind: saga.DeadlinePassed},
 			}[int(other)%6])
 		}
 	})

@@ -51,8 +51,10 @@ func FuzzCarrier(f *testing.F) {
 			}
 		}
 		for _, request := range [][2]string{
-			{http.MethodPost, "/v1/shipments"}, {http.MethodPost, "/v1/shipments/" + shipment.ID + "/buy"},
-			{http.MethodPost, "/v1/shipments/" + shipment.ID + "/refund"}, {http.MethodGet, "/v1/shipments"},
+			{http.MethodPost, "/v1/shipments"},
+			{http.MethodPost, "/v1/shipments/" + shipment.ID + "/buy"},
+			{http.MethodPost, "/v1/shipments/" + shipment.ID + "/refund"},
+			{http.MethodGet, "/v1/shipments"},
 		} {
 			answer := call(request[0], request[1], query, body)
 			require.Less(t, answer.Code, http.StatusInternalServerError, "%v %s", request, answer.Body)
