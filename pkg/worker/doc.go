@@ -68,6 +68,13 @@
 //
 // An undo that arrives in between is remembered, and carried out when the do turns out done.
 //
+// # What is forgotten
+//
+// Rows of settled effects are deleted after Config.KeepSteps, by the age of their sagas, and the time before which rows
+// may be missing is kept as a mark. A command of a saga from before the mark, or issued before it, that finds no row is
+// parked as too_old and not run: a do whose tombstone is gone can never take effect, and an undo never says that there was
+// nothing when nobody knows any more. What is being asked about outside is not forgotten. See prune.go.
+//
 // # What goes wrong
 //
 //   - A record that cannot be read, or that this build does not know, is parked with its bytes (package deadletter).
