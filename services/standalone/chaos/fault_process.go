@@ -64,6 +64,25 @@ func copyKilled(_ context.Context, w *world, f Fault) (healing, error) {
 	}, nil
 }
 
+// twoOwners stops a service for longer than its session lasts while another one takes its partitions over: what it had
+// in hand when it was stopped, it goes on with as a second owner.
+func twoOwners(ctx context.Context, w *world, f Fault) (healing, error) {
+	u, other := w.units[f.On], w.units[f.On+copySuffix]
+	other.release()
+	end := func(ctx context.Context) error {
+		err := u.signal(thaw)
+		if err == nil {
+			err = pause(ctx, time.Second)
+		}
+		other.hold()
+		return errors.Join(err, other.stop(ctx))
+	}
+	if err := w.awaitReady(ctx, other.name); err != nil {
+		return end, err
+	}
+	return end, u.signal(freeze)
+}
+
 const readyPatience = 12 * time.Second
 
 // awaitReady waits for a service for a while. That one is not ready by then is no fault of the fault: another one may be

@@ -38,6 +38,7 @@ var kinds = []*kind{
 	{name: "freeze_provider", on: providers, least: 1 * sec, most: 4 * sec, strike: freezeProcess},
 	{name: "roll", on: append(slices.Clone(services), everything), strike: roll},
 	{name: "rebalance_storm", on: services, least: 6 * sec, most: 9 * sec, strike: storm},
+	{name: "two_owners", on: services, least: 4 * sec, most: 6 * sec, strike: twoOwners},
 	{name: "second_copy_killed", on: services, least: 4 * sec, most: 7 * sec, strike: copyKilled},
 
 	// PostgreSQL.

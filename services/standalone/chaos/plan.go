@@ -64,8 +64,8 @@ func (f Fault) String() string {
 }
 
 const (
-	defaultRate  = 45
-	defaultShops = 400
+	defaultRate  = 70
+	defaultShops = 700
 	// perMinute are the orders and faults of a minute, for runs that are measured in minutes.
 	sagasPerMinute, faultsPerMinute = 1500, 12
 )
