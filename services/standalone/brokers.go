@@ -9,7 +9,7 @@ import (
 )
 
 // checkBrokers refuses what is no address, or where nobody answers, before anything is started.
-func checkBrokers(brokers []string) error {
+func checkBrokers(ctx context.Context, brokers []string) error {
 	if len(brokers) == 0 {
 		return nil
 	}
@@ -19,7 +19,7 @@ func checkBrokers(brokers []string) error {
 			return fmt.Errorf("--kafka %q: want host:port of one or more brokers, with commas between", address)
 		}
 		dialer := net.Dialer{Timeout: 5 * time.Second}
-		conn, err := dialer.DialContext(context.Background(), "tcp", address)
+		conn, err := dialer.DialContext(ctx, "tcp", address)
 		if err == nil {
 			return conn.Close() // one is enough to find the others
 		}

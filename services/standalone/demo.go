@@ -79,7 +79,7 @@ func demoCommand() *cobra.Command {
 }
 
 func playDemo(ctx context.Context, flags *stackFlags, o demo.Options, stdout, stderr io.Writer) (_ *demo.Report, err error) {
-	so, err := flags.options(stderr)
+	so, err := flags.options(ctx, stderr)
 	if err != nil {
 		return nil, err
 	}

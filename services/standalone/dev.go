@@ -34,7 +34,7 @@ func devCommand() *cobra.Command {
 }
 
 func runDev(ctx context.Context, flags *stackFlags, randomPorts bool, stdout, stderr io.Writer) (err error) {
-	o, err := flags.options(stderr)
+	o, err := flags.options(ctx, stderr)
 	if err != nil {
 		return err
 	}

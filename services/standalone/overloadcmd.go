@@ -76,7 +76,7 @@ func overloadCommand() *cobra.Command {
 func playOverload(
 	ctx context.Context, flags *stackFlags, o overload.Options, stdout, stderr io.Writer,
 ) (_ *overload.Report, err error) {
-	so, err := flags.options(stderr)
+	so, err := flags.options(ctx, stderr)
 	if err != nil {
 		return nil, err
 	}

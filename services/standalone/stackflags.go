@@ -36,7 +36,7 @@ func (f *stackFlags) add(flags *pflag.FlagSet) {
 }
 
 // options turns the flags into a stack's options.
-func (f *stackFlags) options(stderr io.Writer) (stack.Options, error) {
+func (f *stackFlags) options(ctx context.Context, stderr io.Writer) (stack.Options, error) {
 	level := slog.LevelError
 	if f.verbose {
 		level = slog.LevelInfo
@@ -45,7 +45,7 @@ func (f *stackFlags) options(stderr io.Writer) (stack.Options, error) {
 		DatabaseURL: f.databaseURL, PostgresVersion: f.postgres, Brokers: f.brokers, Ephemeral: f.ephemeral,
 		Log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
-	if err := checkBrokers(f.brokers); err != nil {
+	if err := checkBrokers(ctx, f.brokers); err != nil {
 		return o, err
 	}
 	if f.postgres != "" && f.postgres != pgserver.Newest {

@@ -31,7 +31,7 @@ func upgradeCommand() *cobra.Command {
 				return fmt.Errorf("--orders %d: want 1 to 1000000", o.Load.Orders)
 			}
 			flags.ephemeral = flags.dataDir == ""
-			so, err := flags.options(cmd.ErrOrStderr())
+			so, err := flags.options(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
