@@ -52,7 +52,7 @@ func chaosCommand() *cobra.Command {
 	}
 	flags.add(cmd)
 	cmd.Flags().IntVar(&minutes, "minutes", 0, "about how long orders are placed, instead of --sagas and --faults")
-	cmd.Flags().IntVar(&sagas, "sagas", 20_000, "orders to place")
+	cmd.Flags().IntVar(&sagas, "sagas", 21_000, "orders to place")
 	cmd.Flags().IntVar(&faults, "faults", 160, "faults to bring about")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of the plan")
 	replay := &cobra.Command{
