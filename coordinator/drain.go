@@ -33,8 +33,10 @@ func (p progress) String() string { return [...]string{"moving", "stalled", "cat
 const (
 	// rateMemory is the time constant over which a rate is averaged.
 	rateMemory = 2 * time.Second
-	// learnFor is how long a queue must have had work until its rate says what it can do.
-	learnFor = 500 * time.Millisecond
+	// A queue shows what it can do while it has work: for so long, and with so many records, or for long.
+	learnFor, learnFrom, learnAnyway = time.Second, 50, 5 * time.Second
+	// onePoll is so few records that one poll takes them, whatever the rate.
+	onePoll = 20
 	// unknownRate is taken for a queue that nobody has seen at work.
 	unknownRate = 100.0
 	// stallAfter is how long a queue with work may stand still. One that is worked off in large batches, with long
@@ -65,6 +67,7 @@ type queue struct {
 	read      int64
 	at        time.Time
 	busySince time.Time
+	busyFrom  int64 // what had been read then
 	movedAt   time.Time
 	// pause is the longest time between two steps forward lately.
 	pause time.Duration
@@ -76,11 +79,11 @@ func (q *queue) observe(now time.Time, waiting, read int64) {
 	q.at, q.waiting, q.read = now, waiting, read
 	if !before.seen || read < before.read {
 		// The first look, or a log that was wiped: there is nothing to compare with.
-		q.seen, q.movedAt, q.busySince = true, now, now
+		q.seen, q.movedAt, q.busySince, q.busyFrom = true, now, now, read
 		return
 	}
 	if before.waiting == 0 {
-		q.busySince, q.movedAt, q.rate = before.at, before.at, 0
+		q.busySince, q.busyFrom, q.movedAt, q.rate = before.at, before.read, before.at, 0
 	}
 	took := max(now.Sub(before.at), time.Millisecond)
 	q.flow += (float64(read-before.read)/took.Seconds() - q.flow) * fading(took)
@@ -112,7 +115,7 @@ func (q *queue) step(now, last time.Time, records float64) {
 			return
 		}
 		// What it can do shows from here on.
-		q.state, q.busySince, q.rate = catchingUp, last, 0
+		q.state, q.busySince, q.busyFrom, q.rate = catchingUp, last, q.read-int64(records), 0
 	}
 	rate := records / took.Seconds()
 	if q.rate == 0 {
@@ -134,7 +137,8 @@ func (q *queue) judge(now time.Time) {
 
 // speed is the rate to reckon with. A queue that has had work for a moment only has not shown yet what it can do.
 func (q *queue) speed() float64 {
-	if q.rate > 0 && q.at.Sub(q.busySince) >= learnFor {
+	busy := q.at.Sub(q.busySince)
+	if q.rate > 0 && (busy >= learnAnyway || busy >= learnFor && q.read-q.busyFrom >= learnFrom) {
 		return q.rate
 	}
 	return max(q.rate, q.best, unknownRate)
@@ -142,7 +146,7 @@ func (q *queue) speed() float64 {
 
 // wait is how long an order waits in this queue, all of its visits together.
 func (q *queue) wait() time.Duration {
-	if q.waiting == 0 || q.visits == 0 {
+	if q.waiting <= onePoll || q.visits == 0 {
 		return 0
 	}
 	return time.Duration(float64(q.visits) * float64(q.waiting) / q.speed() * float64(time.Second))

@@ -26,32 +26,36 @@ const (
 // would only make the queue longer. It also knows whether the broker answers at all, for it asks all the time.
 type lags struct {
 	client    *kgo.Client
-	queues    map[kafka.Queue]string // whose it is
+	queues    map[kafka.Queue]reading
 	admission *admission
 	metrics   *metrics
 	log       *slog.Logger
 
 	mu     sync.Mutex
-	lag    map[string]map[int32]int64
+	lag    map[string]map[int32]int64 // by participant: commands and replies
 	heard  time.Time
 	broken error
 }
+
+// reading says who reads a queue, and about whom it tells: a participant's commands, or its replies.
+type reading struct{ by, about string }
 
 func newLags(
 	client *kgo.Client, topics kafka.Topics, participants []string, a *admission, m *metrics, log *slog.Logger,
 ) *lags {
 	l := &lags{
 		client: client, admission: a, metrics: m, log: log, heard: time.Now(),
-		queues: make(map[kafka.Queue]string), lag: make(map[string]map[int32]int64),
+		queues: make(map[kafka.Queue]reading), lag: make(map[string]map[int32]int64),
 	}
 	for _, p := range participants {
-		l.queues[kafka.Queue{Group: topics.Group(p), Topic: topics.CommandTopic(p)}] = p
-		l.queues[kafka.Queue{Group: topics.Group(Group), Topic: topics.ReplyTopic(p)}] = coordinatorQueue
+		l.queues[kafka.Queue{Group: topics.Group(p), Topic: topics.CommandTopic(p)}] = reading{p, p}
+		l.queues[kafka.Queue{Group: topics.Group(Group), Topic: topics.ReplyTopic(p)}] = reading{coordinatorQueue, p}
 	}
 	return l
 }
 
-// queued says whether the participant has unread commands on the partition. What is not known is not queued.
+// queued says whether the participant has unread commands on the partition, or has written replies that nobody has
+// read yet: the answer may be among them. What is not known is not queued.
 func (l *lags) queued(participant string, partition int32) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,20 +92,23 @@ func (l *lags) look(ctx context.Context) {
 	lag := make(map[string]map[int32]int64, len(l.queues))
 	backlogs := make(map[string]kafka.Backlog, len(l.queues))
 	for queue, one := range found {
-		name := l.queues[queue]
-		if name != coordinatorQueue {
-			lag[name] = one.Unread
-			l.metrics.participantLag.WithLabelValues(name).Set(float64(one.Waiting()))
+		who := l.queues[queue]
+		if who.by == who.about {
+			l.metrics.participantLag.WithLabelValues(who.by).Set(float64(one.Waiting()))
 		}
-		sum := backlogs[name]
-		sum.Read += one.Read
+		sum := backlogs[who.by]
 		if sum.Unread == nil {
 			sum.Unread = make(map[int32]int64)
 		}
+		if lag[who.about] == nil {
+			lag[who.about] = make(map[int32]int64)
+		}
 		for partition, n := range one.Unread {
 			sum.Unread[partition] += n
+			lag[who.about][partition] += n
 		}
-		backlogs[name] = sum
+		sum.Read += one.Read
+		backlogs[who.by] = sum
 	}
 	if broken != nil {
 		// A part of the replies is no measure of all of them.

@@ -47,11 +47,12 @@ func Backlogs(ctx context.Context, client *kgo.Client, queues ...Queue) (map[Que
 	for _, q := range queues {
 		groups, topics = append(groups, q.Group), append(topics, q.Topic)
 	}
-	ends, err := admin.ListEndOffsets(ctx, topics...)
+	// In this order: what was committed in one topic may have led to records in another one, and those are then counted.
+	commits := admin.FetchManyOffsets(ctx, unique(groups)...)
+	ends, err := admin.ListEndOffsets(ctx, unique(topics)...)
 	if err != nil {
 		return nil, fmt.Errorf("listing end offsets: %w", err)
 	}
-	commits := admin.FetchManyOffsets(ctx, unique(groups)...)
 	// Where a group has committed nothing, it begins at the start of the log.
 	var fresh []string
 	ends.Each(func(end kadm.ListedOffset) {
