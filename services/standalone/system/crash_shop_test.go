@@ -204,7 +204,7 @@ func (c *casualties) insist(struck, path, key string, body any) (answer, error) 
 		if err == nil {
 			return a, nil
 		}
-		if c.t.Context().Err() != nil || time.Since(begin) > 30*time.Second {
+		if c.t.Context().Err() != nil || time.Since(begin) > time.Minute {
 			return a, fmt.Errorf("POST %s: %w", path, err)
 		}
 		<-time.After(50 * time.Millisecond)

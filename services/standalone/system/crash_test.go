@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -122,33 +121,15 @@ func TestCrash_BetweenAnyTwoLines(t *testing.T) {
 	c.sell("SKU-GONE", 0)
 	stop := c.keepBusy()
 	out := strikes{Points: len(crash.Points()), Modes: len(crash.Modes()), ByMode: map[string]int{}}
-	var counting sync.Mutex
 	for round, mode := range crash.Modes() {
-		var striking errgroup.Group
-		for _, v := range all {
-			striking.Go(func() error {
-				for i, point := range v.points {
-					if !*everyMode && (i+round)%len(crash.Modes()) != 0 {
-						continue
-					}
-					if crash.Without(point, mode) != "" {
-						counting.Lock()
-						out.Without++
-						counting.Unlock()
-						continue
-					}
-					if err := v.strike(point, mode); err != nil {
-						return fmt.Errorf("%s at %s, mode %s: %w", v.name, point, mode, err)
-					}
-					counting.Lock()
-					out.Strikes++
-					out.ByMode[string(mode)]++
-					counting.Unlock()
-				}
-				return nil
-			})
+		// Where no order gets to while those before are struck all the time comes after them.
+		for _, together := range [][]*victim{all[:3], all[3:]} {
+			var striking errgroup.Group
+			for _, v := range together {
+				striking.Go(func() error { return c.strikeAll(v, mode, round, &out) })
+			}
+			require.NoError(t, striking.Wait())
 		}
-		require.NoError(t, striking.Wait())
 		c.booksAgree(round)
 		t.Logf("%s: %d strikes, %d orders, %.0f s", mode, out.ByMode[string(mode)], c.placed(), time.Since(begin).Seconds())
 	}
@@ -176,6 +157,30 @@ func TestCrash_BetweenAnyTwoLines(t *testing.T) {
 	require.Zero(t, out.Lost+out.Doubled)
 	require.NotZero(t, out.Overtaken, "nobody took over from a member that stood still")
 	c.onlyPoisonParked()
+}
+
+// strikeAll strikes one member at each of its points, or at those whose turn it is in this round.
+func (c *casualties) strikeAll(v *victim, mode crash.Mode, round int, out *strikes) error {
+	for i, point := range v.points {
+		if !*everyMode && (i+round)%len(crash.Modes()) != 0 {
+			continue
+		}
+		means := crash.Without(point, mode) == ""
+		if means {
+			if err := v.strike(point, mode); err != nil {
+				return fmt.Errorf("%s at %s, mode %s: %w", v.name, point, mode, err)
+			}
+		}
+		c.mu.Lock()
+		if means {
+			out.Strikes++
+			out.ByMode[string(mode)]++
+		} else {
+			out.Without++
+		}
+		c.mu.Unlock()
+	}
+	return nil
 }
 
 // deadly builds the binary that can be struck.

@@ -30,7 +30,7 @@ const (
 	// contained is how long a process has to die of a panic that it does not survive.
 	contained = 300 * time.Millisecond
 	// unstruck is how long a point may not be met.
-	unstruck = 60 * time.Second
+	unstruck = 2 * time.Minute
 )
 
 var (
@@ -107,7 +107,7 @@ func (v *victim) recover(mode crash.Mode, pause time.Duration) error {
 	patience := contained
 	switch mode {
 	case crash.Exit:
-		patience = 10 * time.Second
+		patience = 30 * time.Second
 	case crash.Stall:
 		patience = pause
 	case crash.Panic, crash.Error:
