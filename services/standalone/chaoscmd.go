@@ -73,10 +73,12 @@ func chaosCommand() *cobra.Command {
 }
 
 func (f *chaosFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.kafkaHome, "kafka-home", os.Getenv("KAFKA_HOME"), "directory of an Apache Kafka: its libs/*.jar are run")
+	cmd.Flags().StringVar(&f.kafkaHome, "kafka-home", os.Getenv("KAFKA_HOME"),
+		"directory of an Apache Kafka: its libs/*.jar are run")
 	cmd.Flags().StringVar(&f.out, "out", "", "keep plan, logs, ledgers and report in this new or empty directory")
 	cmd.Flags().StringVar(&f.binary, "binary", "", "run the services with this build of recourse; default: this one")
-	cmd.Flags().DurationVar(&f.patience, "patience", 3*time.Minute, "how long to wait for the last order's end when all is healed")
+	cmd.Flags().DurationVar(&f.patience, "patience", 3*time.Minute,
+		"how long to wait for the last order's end when all is healed")
 }
 
 func (f *chaosFlags) run(cmd *cobra.Command, plan *chaos.Plan) error {

@@ -26,8 +26,8 @@ func KafkaHome(dir string) (string, error) {
 			"--kafka-home or in KAFKA_HOME")
 	}
 	if jars, err := filepath.Glob(filepath.Join(dir, "libs", "kafka_*.jar")); err != nil || len(jars) == 0 {
-		return "", fmt.Errorf("--kafka-home %s: no Kafka there: want a directory with libs/kafka_*.jar and the other jars of "+
-			"Apache Kafka's download", dir)
+		return "", fmt.Errorf("--kafka-home %s: no Kafka there: want a directory with libs/kafka_*.jar and the other jars "+
+			"of Apache Kafka's download", dir)
 	}
 	if _, err := java(); err != nil {
 		return "", err
@@ -37,7 +37,8 @@ func KafkaHome(dir string) (string, error) {
 
 func java() (string, error) {
 	if home := os.Getenv("JAVA_HOME"); home != "" {
-		if path := filepath.Join(home, "bin", "java"); exec.Command(path, "-version").Run() == nil { //nolint:gosec,noctx // the user's Java
+		path := filepath.Join(home, "bin", "java")
+		if exec.Command(path, "-version").Run() == nil { //nolint:gosec,noctx // the user's Java
 			return path, nil
 		}
 	}
@@ -118,7 +119,8 @@ func (b *broker) start(ctx context.Context) error {
 		id := make([]byte, 16)
 		_, _ = rand.Read(id) // never fails
 		id[0] &= 0x7f        // no id may begin with a dash
-		format, err := b.command("kafka.tools.StorageTool", "format", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", b.properties())
+		format, err := b.command("kafka.tools.StorageTool", "format",
+			"-t", base64.RawURLEncoding.EncodeToString(id), "-c", b.properties())
 		if err != nil {
 			return err
 		}
@@ -185,7 +187,8 @@ func (b *broker) await(ctx context.Context) error {
 
 func (b *broker) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	client, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(b.admin), kgo.ClientID("chaos"), kgo.DisableClientMetrics(), kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.SeedBrokers(b.admin), kgo.ClientID("chaos"), kgo.DisableClientMetrics(),
+		kgo.MetadataMinAge(100 * time.Millisecond),
 	}, opts...)...)
 	if err != nil {
 		return nil, fmt.Errorf("making a Kafka client: %w", err)

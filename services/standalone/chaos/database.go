@@ -23,7 +23,8 @@ import (
 // diskSize is what the cluster may take; a run of 20,000 sagas takes about a tenth of it, its write-ahead log apart.
 const diskSize = 3 << 30
 
-// database is a PostgreSQL cluster of our own, which is started again whenever it has ended, as a service manager would.
+// database is a PostgreSQL cluster of our own, which is started again whenever it has ended, as a service manager
+// would.
 type database struct {
 	options pgserver.Options
 	// mount is the file system that can be filled; empty where we may not mount one.

@@ -82,7 +82,9 @@ func (d *director) claim(ctx context.Context, f Fault) bool {
 	wanted := f.claimed()
 	for {
 		d.mu.Lock()
-		taken := d.active >= atOnce || slices.ContainsFunc(wanted, func(name string) bool { return slices.Contains(d.claimed, name) })
+		taken := d.active >= atOnce || slices.ContainsFunc(wanted, func(name string) bool {
+			return slices.Contains(d.claimed, name)
+		})
 		if !taken {
 			d.active++
 			d.claimed = append(d.claimed, wanted...)

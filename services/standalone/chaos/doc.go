@@ -3,10 +3,10 @@
 // have ended right: the books of the coordinator, the participants and the providers agree, and what was ever claimed
 // about an order was true when it was claimed.
 //
-// A run follows a Plan, which is drawn from a seed and kept as a file. The plan says which orders are placed (orders.go)
-// and which faults strike (kinds.go) after how many of them. The clients (shop.go) log every request and answer, repeat
-// what nobody answered under the same Idempotency-Key, and follow each order to its end. When all faults are healed and
-// all orders placed, the run waits until everything is quiet and judges (verdict.go).
+// A run follows a Plan, which is drawn from a seed and kept as a file. The plan says which orders are placed
+// (orders.go) and which faults strike (kinds.go) after how many of them. The clients (shop.go) log every request and
+// answer, repeat what nobody answered under the same Idempotency-Key, and follow each order to its end. When all faults
+// are healed and all orders placed, the run waits until everything is quiet and judges (verdict.go).
 //
 // What runs where:
 //

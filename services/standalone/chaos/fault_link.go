@@ -53,11 +53,14 @@ func resetProviderLink(ctx context.Context, w *world, f Fault) (healing, error) 
 func (l *link) resets(ctx context.Context, how string) (healing, error) {
 	switch how {
 	case resetAnswer:
-		return l.heal, l.poison(ctx, toxic{Type: "reset_peer", Stream: toClient, Toxicity: 0.5, Attributes: map[string]any{"timeout": 0}})
+		return l.heal, l.poison(ctx,
+			toxic{Type: "reset_peer", Stream: toClient, Toxicity: 0.5, Attributes: map[string]any{"timeout": 0}})
 	case resetHalf:
-		return l.heal, l.poison(ctx, toxic{Type: "limit_data", Stream: toServer, Toxicity: 0.7, Attributes: map[string]any{"bytes": 1500}})
+		return l.heal, l.poison(ctx,
+			toxic{Type: "limit_data", Stream: toServer, Toxicity: 0.7, Attributes: map[string]any{"bytes": 1500}})
 	case resetHalfReply:
-		return l.heal, l.poison(ctx, toxic{Type: "limit_data", Stream: toClient, Toxicity: 0.7, Attributes: map[string]any{"bytes": 900}})
+		return l.heal, l.poison(ctx,
+			toxic{Type: "limit_data", Stream: toClient, Toxicity: 0.7, Attributes: map[string]any{"bytes": 900}})
 	default:
 		return nil, l.reset(ctx)
 	}
@@ -70,6 +73,14 @@ func commitAnswerLost(ctx context.Context, w *world, f Fault) (healing, error) {
 }
 
 func mailOutage(ctx context.Context, w *world, _ Fault) (healing, error) {
-	l := w.links[stack.Notification+">"+stack.MailSink]
-	return func(context.Context) error { return l.proxy.Start() }, l.change(ctx, func() error { l.proxy.Stop(); return nil })
+	return w.links[stack.Notification+">"+stack.MailSink].cut(ctx)
+}
+
+// cut refuses all connections.
+func (l *link) cut(ctx context.Context) (healing, error) {
+	stop := func() error {
+		l.proxy.Stop()
+		return nil
+	}
+	return func(context.Context) error { return l.proxy.Start() }, l.change(ctx, stop)
 }

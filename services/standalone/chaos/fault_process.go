@@ -85,8 +85,8 @@ func twoOwners(ctx context.Context, w *world, f Fault) (healing, error) {
 
 const readyPatience = 12 * time.Second
 
-// awaitReady waits for a service for a while. That one is not ready by then is no fault of the fault: another one may be
-// at work.
+// awaitReady waits for a service for a while. That one is not ready by then is no fault of the fault: another one may
+// be at work.
 func (w *world) awaitReady(ctx context.Context, name string) error {
 	for begin := time.Now(); time.Since(begin) < readyPatience; {
 		if w.isReady(ctx, name) {

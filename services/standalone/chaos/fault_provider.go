@@ -34,8 +34,7 @@ const webhookCut = "cut"
 // webhookRule makes a share of a provider's webhooks come late, twice, in another order or never, or cuts their way.
 func webhookRule(ctx context.Context, w *world, f Fault) (healing, error) {
 	if f.How == webhookCut {
-		l := w.links[f.On+">"+callers[f.On]]
-		return func(context.Context) error { return l.proxy.Start() }, l.change(ctx, func() error { l.proxy.Stop(); return nil })
+		return w.links[f.On+">"+callers[f.On]].cut(ctx)
 	}
 	rule := sandbox.Rule{Route: "webhook", Kind: sandbox.Kind(f.How), Probability: 0.5}
 	if f.How == "late" || f.How == "reorder" {

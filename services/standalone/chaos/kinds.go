@@ -30,62 +30,90 @@ const (
 
 // kinds is the table of everything that goes wrong. What each does stands in the fault_*.go files.
 var kinds = []*kind{
+	// name, on, how, at least, at most, claims, strike
 	// Processes. The session of a consumer ends after 3 s, the lease of an outside call after about 5 s (shipping: 10 s).
-	{name: "kill", on: append(slices.Clone(services), stack.GatewaySim, stack.CarrierSim, stack.MailSink), least: 200 * ms, most: 2 * sec, strike: killProcess},
-	{name: "freeze_short", on: services, least: 500 * ms, most: 2 * sec, strike: freezeProcess},
-	{name: "freeze_past_session", on: services, least: 4 * sec, most: 6 * sec, strike: freezeProcess},
-	{name: "freeze_past_lease", on: []string{stack.Payment, stack.Shipping, stack.Notification}, least: 10 * sec, most: 12 * sec, strike: freezeProcess},
-	{name: "freeze_provider", on: providers, least: 1 * sec, most: 4 * sec, strike: freezeProcess},
-	{name: "roll", on: append(slices.Clone(services), everything), strike: roll},
-	{name: "rebalance_storm", on: services, least: 6 * sec, most: 9 * sec, strike: storm},
-	{name: "two_owners", on: services, least: 4 * sec, most: 6 * sec, strike: twoOwners},
-	{name: "second_copy_killed", on: services, least: 4 * sec, most: 7 * sec, strike: copyKilled},
+	{"kill", processes, nil, 200 * ms, 2 * sec, nil, killProcess},
+	{"freeze_short", services, nil, 500 * ms, 2 * sec, nil, freezeProcess},
+	{"freeze_past_session", services, nil, 4 * sec, 6 * sec, nil, freezeProcess},
+	{"freeze_past_lease", asking, nil, 10 * sec, 12 * sec, nil, freezeProcess},
+	{"freeze_provider", providers, nil, 1 * sec, 4 * sec, nil, freezeProcess},
+	{"roll", servicesOrAll, nil, 0, 0, nil, roll},
+	{"rebalance_storm", services, nil, 6 * sec, 9 * sec, nil, storm},
+	{"two_owners", services, nil, 4 * sec, 6 * sec, nil, twoOwners},
+	{"second_copy_killed", services, nil, 4 * sec, 7 * sec, nil, copyKilled},
 
 	// PostgreSQL.
-	{name: "database_kill", least: 200 * ms, most: 2 * sec, claims: []string{postgres}, strike: databaseKill},
-	{name: "database_immediate_restart", least: 0, most: 1 * sec, claims: []string{postgres}, strike: databaseQuit},
-	{name: "database_freeze", least: 1 * sec, most: 4 * sec, claims: []string{postgres}, strike: databaseFreeze},
-	{name: "database_sessions_ended", on: services, least: 1 * sec, most: 4 * sec, claims: []string{postgres}, strike: sessionsEnded},
-	{name: "database_disk_full", least: 2 * sec, most: 4 * sec, claims: []string{postgres}, strike: diskFull},
-	{name: "database_read_only", least: 1500 * ms, most: 4 * sec, claims: []string{postgres}, strike: readOnly},
-	{name: "commit_answer_lost", on: services, least: 1 * sec, most: 3 * sec, strike: commitAnswerLost},
-	{name: "database_link_slow", on: services, least: 2 * sec, most: 5 * sec, strike: slowLink(postgres)},
-	{name: "database_link_half_open", on: services, least: 2 * sec, most: 5 * sec, strike: halfOpen(postgres)},
-	{name: "database_link_reset", on: services, how: resets, least: 500 * ms, most: 2 * sec, strike: resetLink(postgres)},
+	{"database_kill", nil, nil, 200 * ms, 2 * sec, ofDatabase, databaseKill},
+	{"database_immediate_restart", nil, nil, 0, 1 * sec, ofDatabase, databaseQuit},
+	{"database_freeze", nil, nil, 1 * sec, 4 * sec, ofDatabase, databaseFreeze},
+	{"database_sessions_ended", services, nil, 1 * sec, 4 * sec, ofDatabase, sessionsEnded},
+	{"database_disk_full", nil, nil, 2 * sec, 4 * sec, ofDatabase, diskFull},
+	{"database_read_only", nil, nil, 1500 * ms, 4 * sec, ofDatabase, readOnly},
+	{"commit_answer_lost", services, nil, 1 * sec, 3 * sec, nil, commitAnswerLost},
+	{"database_link_slow", services, nil, 2 * sec, 5 * sec, nil, slowLink(postgres)},
+	{"database_link_half_open", services, nil, 2 * sec, 5 * sec, nil, halfOpen(postgres)},
+	{"database_link_reset", services, resets, 500 * ms, 2 * sec, nil, resetLink(postgres)},
 
 	// Kafka.
-	{name: "broker_kill", least: 200 * ms, most: 2 * sec, claims: []string{kafka}, strike: brokerKill},
-	{name: "broker_freeze", least: 2 * sec, most: 7 * sec, claims: []string{kafka}, strike: brokerFreeze},
-	{name: "broker_restart", claims: []string{kafka}, strike: brokerRestart},
-	{name: "broker_link_slow", on: services, least: 2 * sec, most: 5 * sec, strike: slowLink(kafka)},
-	{name: "broker_link_half_open", on: services, least: 2 * sec, most: 8 * sec, strike: halfOpen(kafka)},
-	{name: "broker_link_reset", on: services, how: resets, least: 500 * ms, most: 3 * sec, strike: resetLink(kafka)},
-	{name: "offsets_deleted", on: services, least: 300 * ms, most: 1 * sec, claims: []string{kafka}, strike: offsetsDeleted},
-	{name: "retention_eaten", on: services, least: 1 * sec, most: 2 * sec, claims: []string{kafka}, strike: retentionEaten},
-	{name: "log_wiped", claims: []string{kafka, postgres}, strike: logWiped},
+	{"broker_kill", nil, nil, 200 * ms, 2 * sec, ofBroker, brokerKill},
+	{"broker_freeze", nil, nil, 2 * sec, 7 * sec, ofBroker, brokerFreeze},
+	{"broker_restart", nil, nil, 0, 0, ofBroker, brokerRestart},
+	{"broker_link_slow", services, nil, 2 * sec, 5 * sec, nil, slowLink(kafka)},
+	{"broker_link_half_open", services, nil, 2 * sec, 8 * sec, nil, halfOpen(kafka)},
+	{"broker_link_reset", services, resets, 500 * ms, 3 * sec, nil, resetLink(kafka)},
+	{"offsets_deleted", services, nil, 300 * ms, 1 * sec, ofBroker, offsetsDeleted},
+	{"retention_eaten", services, nil, 1 * sec, 2 * sec, ofBroker, retentionEaten},
+	{"log_wiped", nil, nil, 0, 0, ofBoth, logWiped},
 
 	// Records.
-	{name: "poison_records", on: services, claims: []string{kafka}, strike: poisonRecords},
-	{name: "records_repeated", on: services, claims: []string{kafka}, strike: recordsAgain(false)},
-	{name: "records_shuffled", on: services, claims: []string{kafka}, strike: recordsAgain(true)},
+	{"poison_records", services, nil, 0, 0, ofBroker, poisonRecords},
+	{"records_repeated", services, nil, 0, 0, ofBroker, recordsAgain(false)},
+	{"records_shuffled", services, nil, 0, 0, ofBroker, recordsAgain(true)},
 
 	// Providers.
-	{name: "provider_outage", on: []string{stack.GatewaySim, stack.CarrierSim}, how: []string{"close", "status_503"}, least: 2 * sec, most: 5 * sec, strike: providerOutage},
-	{name: "mail_outage", least: 2 * sec, most: 5 * sec, claims: []string{stack.MailSink}, strike: mailOutage},
-	{name: "answers_lost", on: []string{stack.GatewaySim, stack.CarrierSim}, how: []string{"drop_after", "status_500", "drop_before", "status_429"}, least: 1 * sec, most: 4 * sec, strike: providerRule},
-	{name: "provider_slow", on: []string{stack.GatewaySim, stack.CarrierSim}, how: []string{"delay", "late_effect"}, least: 2 * sec, most: 4 * sec, strike: providerRule},
-	{name: "webhooks_late", on: webhookers, how: []string{"late", "reorder"}, least: 2 * sec, most: 5 * sec, strike: webhookRule},
-	{name: "webhooks_repeated", on: webhookers, how: []string{"duplicate"}, least: 2 * sec, most: 5 * sec, strike: webhookRule},
-	{name: "webhooks_lost", on: webhookers, how: []string{"drop", webhookCut}, least: 2 * sec, most: 5 * sec, strike: webhookRule},
-	{name: "provider_link_reset", on: providers, how: resets, least: 500 * ms, most: 2 * sec, strike: resetProviderLink},
+	{"provider_outage", paid, outages, 2 * sec, 5 * sec, nil, providerOutage},
+	{"mail_outage", nil, nil, 2 * sec, 5 * sec, ofMail, mailOutage},
+	{"answers_lost", paid, losses, 1 * sec, 4 * sec, nil, providerRule},
+	{"provider_slow", paid, delays, 2 * sec, 4 * sec, nil, providerRule},
+	{"webhooks_late", paid, latenesses, 2 * sec, 5 * sec, nil, webhookRule},
+	{"webhooks_repeated", paid, repeats, 2 * sec, 5 * sec, nil, webhookRule},
+	{"webhooks_lost", paid, webhookLosses, 2 * sec, 5 * sec, nil, webhookRule},
+	{"provider_link_reset", providers, resets, 500 * ms, 2 * sec, nil, resetProviderLink},
 
 	// Time and versions.
-	{name: "clock_forward", on: services, how: []string{"+3s", "+2m", "+1h"}, least: 3 * sec, most: 6 * sec, strike: clockStep},
-	{name: "clock_back", on: services, how: []string{"-3s", "-2m", "-1h"}, least: 3 * sec, most: 6 * sec, strike: clockStep},
-	{name: "definition_unknown", on: []string{stack.Coordinator}, least: 3 * sec, most: 5 * sec, strike: definitionUnknown},
+	{"clock_forward", services, forward, 3 * sec, 6 * sec, nil, clockStep},
+	{"clock_back", services, back, 3 * sec, 6 * sec, nil, clockStep},
+	{"definition_unknown", coordinators, nil, 3 * sec, 5 * sec, nil, definitionUnknown},
 }
 
-var webhookers = []string{stack.GatewaySim, stack.CarrierSim}
+// What the table's faults strike.
+var (
+	coordinators  = []string{stack.Coordinator}
+	paid          = []string{stack.GatewaySim, stack.CarrierSim}
+	asking        = []string{stack.Payment, stack.Shipping, stack.Notification}
+	processes     = append(slices.Clone(services), providers...)
+	servicesOrAll = append(slices.Clone(services), everything)
+)
+
+// The variants; those of providers are sandbox's kinds.
+var (
+	outages       = []string{"close", "status_503"}
+	losses        = []string{"drop_after", "status_500", "drop_before", "status_429"}
+	delays        = []string{"delay", "late_effect"}
+	latenesses    = []string{"late", "reorder"}
+	repeats       = []string{"duplicate"}
+	webhookLosses = []string{"drop", webhookCut}
+	forward       = []string{"+3s", "+2m", "+1h"}
+	back          = []string{"-3s", "-2m", "-1h"}
+)
+
+// What nobody else may touch meanwhile.
+var (
+	ofDatabase = []string{postgres}
+	ofBroker   = []string{kafka}
+	ofBoth     = []string{postgres, kafka}
+	ofMail     = []string{stack.MailSink}
+)
 
 // everything stands for all services, one after the other.
 const everything = "all"

@@ -38,8 +38,8 @@ type purchase struct {
 	malformed bool
 }
 
-// shapes make an order of each kind out of an ordinary one. All of them end by themselves. What only an operator can end
-// is not among them: a refund that the carrier rejects for good (REFUND-REJECTED).
+// shapes make an order of each kind out of an ordinary one. All of them end by themselves. What only an operator can
+// end is not among them: a refund that the carrier rejects for good (REFUND-REJECTED).
 var shapes = map[string]func(rng *rand.Rand, p *purchase){
 	"happy": func(*rand.Rand, *purchase) {},
 	"hot": func(_ *rand.Rand, p *purchase) {

@@ -74,7 +74,9 @@ const (
 // orders are still being submitted.
 func NewPlan(seed uint64, sagas, faults int) *Plan {
 	rng := rand.New(rand.NewPCG(seed, 0xc4a05))
-	p := &Plan{Version: planVersion, Seed: seed, Sagas: sagas, Rate: defaultRate, Shops: defaultShops, Mix: slices.Clone(defaultMix)}
+	p := &Plan{
+		Version: planVersion, Seed: seed, Sagas: sagas, Rate: defaultRate, Shops: defaultShops, Mix: slices.Clone(defaultMix),
+	}
 	var round []*kind
 	for i := range faults {
 		if len(round) == 0 {

@@ -61,7 +61,8 @@ func TestReadPlan_as_written(t *testing.T) {
 
 func TestReadPlan_refuses(t *testing.T) {
 	t.Parallel()
-	const sound = `{"version":1,"seed":1,"sagas":10,"rate":5,"shops":2,"mix":[{"kind":"happy","parts":1}],"faults":[FAULT]}`
+	const sound = `{"version":1,"seed":1,"sagas":10,"rate":5,"shops":2,"mix":[{"kind":"happy","parts":1}],` +
+		`"faults":[FAULT]}`
 	fault := func(f string) string { return strings.Replace(sound, "FAULT", f, 1) }
 	for _, c := range []struct{ name, content, want string }{
 		{"no JSON", "sagas: 5", "it is no plan"},

@@ -241,7 +241,8 @@ func (w *world) writeJSON(name string, value any) error {
 // stock fills the shelves.
 func (w *world) stock(ctx context.Context) error {
 	base := w.stack.URL(stack.Inventory)
-	if err := w.send(ctx, http.MethodPost, base+"/v1/locations", inventoryapi.NewLocation{Code: location, Country: "DE"}); err != nil {
+	place := inventoryapi.NewLocation{Code: location, Country: "DE"}
+	if err := w.send(ctx, http.MethodPost, base+"/v1/locations", place); err != nil {
 		return fmt.Errorf("stocking the shelves: %w", err)
 	}
 	units := map[string]int64{hotItem: hotUnits, goneItem: 0}

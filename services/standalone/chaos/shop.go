@@ -159,9 +159,9 @@ func (s *shop) submit(ctx context.Context, sold *sale) bool {
 func (s *shop) malformed(ctx context.Context, sold *sale) {
 	bodies := []string{
 		`{`, `[]`, `{"shop":"x"}`, `{"shop":"shop-1","lines":[]}`,
-		fmt.Sprintf(`{"shop":"shop-1","customer_id":"c","reference":%q,"currency":"EUR","payment_token":"tok_visa","total_minor":-5,`+
-			`"lines":[{"sku":"SKU-001","quantity":1,"unit_price_minor":-5}],"ship_to":{"name":"A","lines":["B"],"city":"C","country":"DE"}}`,
-			sold.order.Reference),
+		fmt.Sprintf(`{"shop":"shop-1","customer_id":"c","reference":%q,"currency":"EUR","payment_token":"tok_visa",`+
+			`"total_minor":-5,"lines":[{"sku":"SKU-001","quantity":1,"unit_price_minor":-5}],`+
+			`"ship_to":{"name":"A","lines":["B"],"city":"C","country":"DE"}}`, sold.order.Reference),
 	}
 	a, ok := s.insist(ctx, http.MethodPost, "/v1/orders", sold.key, []byte(bodies[sold.n%len(bodies)]))
 	sold.ended = true
@@ -177,7 +177,8 @@ func (s *shop) otherBody(ctx context.Context, sold *sale) {
 	if err != nil {
 		panic(err) // our own type
 	}
-	if a, ok := s.insist(ctx, http.MethodPost, "/v1/orders", sold.key, body); ok && a.status != http.StatusUnprocessableEntity {
+	a, ok := s.insist(ctx, http.MethodPost, "/v1/orders", sold.key, body)
+	if ok && a.status != http.StatusUnprocessableEntity {
 		sold.lie("another body under its key was answered %d: %s", a.status, a.body)
 	}
 }

@@ -118,7 +118,9 @@ func TestVerdict_finds(t *testing.T) {
 		{"too late that was not", func(b *chaos.Books) { b.Cases[1].Cancel = "too_late" }, lies, "too late for a cancellation"},
 		{"a gap in the history", func(b *chaos.Books) {
 			event := []coordinatorapi.HistoryEvent{{}}
-			b.Cases[0].History = []coordinatorapi.HistoryEntry{{Seq: 1, Revision: 1, Events: event}, {Seq: 5, Revision: 3, Events: event}}
+			b.Cases[0].History = []coordinatorapi.HistoryEntry{
+				{Seq: 1, Revision: 1, Events: event}, {Seq: 5, Revision: 3, Events: event},
+			}
 		}, lies, "revision 3 follows 1"},
 		{"a history that is too short", func(b *chaos.Books) {
 			b.Cases[0].History = []coordinatorapi.HistoryEntry{{Seq: 1, Revision: 1, Events: make([]coordinatorapi.HistoryEvent, 1)}}
@@ -171,5 +173,7 @@ func TestRarities_doubt_and_its_end(t *testing.T) {
 		{Events: []coordinatorapi.HistoryEvent{{Event: "timer_fired", Step: &step, Operation: &undo}}},
 		{Events: []coordinatorapi.HistoryEvent{{Event: "reply_done", Step: &step, EvidenceOnly: true}}},
 	})
-	require.Equal(t, map[string]int{"unknown_payment_resolved_refused": 1, "resent": 2, "undo_resent": 1, "late_reply": 1}, found)
+	require.Equal(t, map[string]int{
+		"unknown_payment_resolved_refused": 1, "resent": 2, "undo_resent": 1, "late_reply": 1,
+	}, found)
 }

@@ -35,7 +35,9 @@ var services = []string{stack.Coordinator, stack.Inventory, stack.Payment, stack
 var providers = []string{stack.GatewaySim, stack.CarrierSim, stack.MailSink}
 
 // callers are the links from services to the providers, by the provider.
-var callers = map[string]string{stack.GatewaySim: stack.Payment, stack.CarrierSim: stack.Shipping, stack.MailSink: stack.Notification}
+var callers = map[string]string{
+	stack.GatewaySim: stack.Payment, stack.CarrierSim: stack.Shipping, stack.MailSink: stack.Notification,
+}
 
 // webhookPaths are where the receivers take the providers' webhooks.
 var webhookPaths = map[string]string{stack.GatewaySim: "/v1/webhooks/gateway", stack.CarrierSim: "/v1/webhooks/carrier"}
