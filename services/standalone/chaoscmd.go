@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"recourse.dev/pkg/crash"
 	"recourse.dev/services/standalone/chaos"
 )
 
@@ -85,6 +86,10 @@ func (f *chaosFlags) run(cmd *cobra.Command, plan *chaos.Plan) error {
 	home, err := chaos.KafkaHome(f.kafkaHome)
 	if err != nil {
 		return err
+	}
+	if f.binary == "" && !crash.Enabled {
+		return errors.New("this build can neither step clocks nor roll definitions back: build with -tags crashpoints, as " +
+			"`task chaos` does, or name such a build with --binary")
 	}
 	if f.binary != "" {
 		if info, err := os.Stat(f.binary); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
