@@ -49,7 +49,8 @@ func TestDrain_verdicts(t *testing.T) {
 		{"a hiccup with few records", then(steady(8, 15, 0), steady(1, 15, 2)), 0, [2]int{400, 400}, "moving", false},
 		{
 			"a hiccup with more of them", then(steady(40, 0, 2), steady(5, 40, 0), steady(1, 40, 2)), 400 * time.Millisecond,
-			[2]int{360, 360}, "moving", false,
+			[2]int{360, 360},
+			"moving", false,
 		},
 		{"slow", then(steady(40, 100, 2)), 12500 * time.Millisecond, [2]int{0, 0}, "moving", false},
 		{"half full", steady(40, 200, 25), 2 * time.Second, [2]int{200, 200}, "moving", false},
