@@ -69,7 +69,7 @@ func (l *link) resets(ctx context.Context, how string) (healing, error) {
 // commitAnswerLost cuts connections when the database says that it has committed.
 func commitAnswerLost(ctx context.Context, w *world, f Fault) (healing, error) {
 	l := w.links[f.On+">"+postgres]
-	return l.heal, l.poison(ctx, toxic{Type: cutCommitType, Stream: toClient, Toxicity: 0.5})
+	return l.heal, l.poison(ctx, toxic{Type: cutCommitType, Stream: toClient, Toxicity: 0.8})
 }
 
 func mailOutage(ctx context.Context, w *world, _ Fault) (healing, error) {
