@@ -95,7 +95,10 @@ func TestCrash_BetweenAnyTwoLines(t *testing.T) {
 		// Short leases: a question that stood still, or died with its process, is asked again soon.
 		o.Env = append(o.Env, "ANSWER_TIMEOUT=600ms", "OUTSIDE_TIMEOUT=1200ms", "RESEND_MAX=600ms", "GATEWAY_TIMEOUT=500ms",
 			"CARRIER_TIMEOUT=500ms", "SMTP_TIMEOUT=500ms", "SLOW_DELAY=300ms", "SWEEP_EVERY=200ms",
-			"ADMIT_WITHIN=1h") // what is struck all the time is slow, and slow is not too busy
+			"GIVE_UP=200",     // nothing is given up that only waits for its turn
+			"ADMIT_WITHIN=1h", // what is struck all the time is slow, and slow is not too busy
+			// Who dies while the group is dealing out partitions is waited for as long as this, and not for a session.
+			"KAFKA_REBALANCE_TIMEOUT=10s", "KAFKA_DELIVERY_TIMEOUT=8s")
 		if len(o.Brokers) == 0 {
 			session = time.Second
 			o.Env = append(o.Env, "KAFKA_SESSION_TIMEOUT=1s")
