@@ -93,6 +93,7 @@ type engine struct {
 	log       *slog.Logger
 	// clock is the database's; every transaction reads it.
 	clock pg.Clock
+	names names
 	// committed hears of every transaction that wrote something, before its commands are sent.
 	committed []func(*turn)
 }

@@ -119,25 +119,3 @@ func (h *housekeeping) raiseMark(ctx context.Context, until time.Time) error {
 		return nil
 	})
 }
-
-// firstIDOf is the lowest UUIDv7 of a millisecond.
-func firstIDOf(t time.Time) uuid.UUID {
-	id := uuid.UUID{6: 0x70, 8: 0x80}
-	stamp(&id, t)
-	return id
-}
-
-// newID names an order or a saga. Its time is the database's: by the clock of a machine that is behind, the id could be
-// under the mark, where no scan would find the saga.
-func newID(now time.Time) (uuid.UUID, error) {
-	id, err := uuid.NewV7()
-	stamp(&id, now)
-	return id, err
-}
-
-func stamp(id *uuid.UUID, t time.Time) {
-	ms := max(0, t.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(ms >> (8 * (5 - i)))
-	}
-}

@@ -44,9 +44,9 @@ func (a *api) CreateOrder(
 	if err != nil {
 		return nil, err
 	}
-	id, err := newID(a.intake.engine.clock.Now())
+	id, err := a.intake.engine.names.next(a.intake.engine.clock.Now())
 	if err != nil {
-		return nil, fmt.Errorf("naming an order: %w", err)
+		return nil, err
 	}
 	document := documentOf(id, request.Body)
 	if err := order.Validate(document); err != nil {
