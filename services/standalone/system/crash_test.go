@@ -98,7 +98,7 @@ func TestCrash_BetweenAnyTwoLines(t *testing.T) {
 			"GIVE_UP=200",     // nothing is given up that only waits for its turn
 			"ADMIT_WITHIN=1h", // what is struck all the time is slow, and slow is not too busy
 			// Who dies while the group is dealing out partitions is waited for as long as this, and not for a session.
-			"KAFKA_REBALANCE_TIMEOUT=10s", "KAFKA_DELIVERY_TIMEOUT=8s")
+			"KAFKA_REBALANCE_TIMEOUT=5s", "KAFKA_DELIVERY_TIMEOUT=4s")
 		if len(o.Brokers) == 0 {
 			session = time.Second
 			o.Env = append(o.Env, "KAFKA_SESSION_TIMEOUT=1s")
