@@ -22,6 +22,8 @@ type Options struct {
 	// Seconds is how long the overload lasts, Factor how many times the sustainable rate it is.
 	Seconds int
 	Factor  float64
+	// LeastGoodput is the part of the maximum that must come to its end meanwhile.
+	LeastGoodput float64
 	// Run names this run in references and keys.
 	Run string
 	// Peak reads the most memory that each process has used, in MiB.

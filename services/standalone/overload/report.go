@@ -74,7 +74,6 @@ type Audit struct {
 }
 
 const (
-	leastGoodput = 0.9
 	mostRecovery = 10.0
 	// Orders that do not need the worker may take this much longer while it is down.
 	slowdown, slowdownFloor = 2.0, 300.0
@@ -98,7 +97,7 @@ func (r *Report) offered(overload, after *load.Result) {
 func (r *Report) judge(o Options) {
 	wrong := func(format string, args ...any) { r.Wrong = append(r.Wrong, fmt.Sprintf(format, args...)) }
 	r.Sustainable, r.SustainableAfter, r.Goodput = round(r.Sustainable, 1), round(r.SustainableAfter, 1), round(r.Goodput, 1)
-	if r.GoodputRatio < leastGoodput {
+	if r.GoodputRatio < o.LeastGoodput {
 		wrong("goodput is %.0f %% of the maximum", 100*r.GoodputRatio)
 	}
 	if r.RecoverySeconds > mostRecovery {
