@@ -150,7 +150,7 @@ func TestConservation_names_the_order(t *testing.T) {
 	const completed, cancelled, nobody = "completed", "cancelled", ""
 	for _, tt := range []struct {
 		name   string
-		break_ func(w *world)
+		damage func(w *world)
 		list   func(r *audit.Report) []audit.Finding
 		order  string
 		what   string
@@ -182,7 +182,7 @@ func TestConservation_names_the_order(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld()
-			tt.break_(w)
+			tt.damage(w)
 			order := map[string]string{completed: w.completed.ID.String(), cancelled: w.cancelled.ID.String()}[tt.order]
 			if order == "" {
 				order = tt.order

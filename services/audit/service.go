@@ -84,7 +84,7 @@ func (s *Service) repeat(ctx context.Context) error {
 
 // audit makes a report, or waits for the one that is being made.
 func (s *Service) audit(ctx context.Context) (*Report, error) {
-	done := s.running.DoChan("", func() (any, error) {
+	done := s.running.DoChan("", func() (any, error) { //nolint:contextcheck // it outlives the request, see ctx
 		ctx, cancel := context.WithTimeout(s.ctx, s.config.Timeout)
 		defer cancel()
 		r, err := Conservation(ctx, s.config.system())
