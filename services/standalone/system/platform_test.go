@@ -149,8 +149,14 @@ func (p *platform) until(id, what string, ok func(o coordinatorapi.Order) bool) 
 	p.t.Helper()
 	var o coordinatorapi.Order
 	for deadline := time.Now().Add(p.patience); time.Now().Before(deadline); {
-		if o = p.order(id); ok(o) {
-			return o
+		status, data := p.call(http.MethodGet, p.system.Coordinator+"/v1/orders/"+id, "", nil)
+		// After an outage a request may still meet a connection that died in it, and is asked to come again.
+		if status != http.StatusServiceUnavailable {
+			require.Equal(p.t, http.StatusOK, status, "%s", data)
+			require.NoError(p.t, json.Unmarshal(data, &o))
+			if ok(o) {
+				return o
+			}
 		}
 		<-time.After(40 * time.Millisecond)
 	}

@@ -107,14 +107,22 @@ func deleteTopics(t *testing.T, brokers []string, prefix string) {
 	require.NoError(t, err)
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	topics, err := admin.ListTopics(t.Context())
-	require.NoError(t, err)
-	var ours []string
-	for _, name := range topics.Names() {
-		if strings.HasPrefix(name, prefix+".") {
-			ours = append(ours, name)
+	// A broker may not show a new topic yet, and shows a deleted one for a moment: until it has shown none for a while.
+	gone := 0
+	require.Eventually(t, func() bool {
+		topics, err := admin.ListTopics(t.Context())
+		require.NoError(t, err)
+		var ours []string
+		for _, name := range topics.Names() {
+			if strings.HasPrefix(name, prefix+".") {
+				ours = append(ours, name)
+			}
 		}
-	}
-	_, err = admin.DeleteTopics(t.Context(), ours...)
-	require.NoError(t, err)
+		if gone++; len(ours) > 0 {
+			gone = 0
+			_, err = admin.DeleteTopics(t.Context(), ours...)
+			require.NoError(t, err)
+		}
+		return gone == 5
+	}, 30*time.Second, 100*time.Millisecond)
 }
