@@ -91,7 +91,7 @@ func playOverload(
 	so.OwnProcess, so.Env = stack.Names, []string{"SLOW_DELAY=500ms", "LOG_LEVEL=warn"}
 	// Long enough in doubt for orders to be there that need nothing of the worker that is stopped.
 	so.MemberEnv = map[string][]string{
-		stack.Payment: {"PROBE_DELAYS=3s,6s,15s,1m"}, stack.GatewaySim: {"WEBHOOK_DELAY=6s"},
+		stack.Payment: {"PROBE_DELAYS=2s,6s,15s,1m"}, stack.GatewaySim: {"WEBHOOK_DELAY=6s"},
 	}
 	if flags.databaseURL != "" || len(flags.brokers) > 0 {
 		so.TopicPrefix, so.DatabasePrefix = "overload"+o.Run, "overload"+o.Run
