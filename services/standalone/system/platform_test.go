@@ -127,13 +127,6 @@ func (p *platform) submit(o coordinatorapi.NewOrder) string {
 	return receipt.ID.String()
 }
 
-func (p *platform) order(id string) coordinatorapi.Order {
-	p.t.Helper()
-	var o coordinatorapi.Order
-	p.must(http.MethodGet, p.system.Coordinator+"/v1/orders/"+id, "", nil, &o)
-	return o
-}
-
 // cancel asks for a cancellation and returns the answer, or the problem's code.
 func (p *platform) cancel(id string) string {
 	p.t.Helper()
