@@ -63,7 +63,7 @@ func CheckBinaries(dir string) error {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 			return fmt.Errorf("%s: no executable %s in it; build the services with"+
-				" `go build -o %s/ ./coordinator/cmd/... ./services/.../cmd/...`", dir, name, dir)
+				" `go build -o %s/ ./coordinator/cmd/... ./services/{inventory,payment,shipping,notification}/cmd/...`", dir, name, dir)
 		}
 	}
 	return nil
