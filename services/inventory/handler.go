@@ -237,11 +237,14 @@ func (h *Handler) ReleaseStock(
 			case StateHeld:
 				holding.Release(stock, u.SagaID, plain(u.Input.GetReason()), now)
 				c.decided = append(c.decided, holding)
+			case StateExpired:
+				holding.Abandon(u.SagaID, plain(u.Input.GetReason()), now)
+				c.decided = append(c.decided, holding)
 			case StateCommitted, StateConsumed:
 				outcomes[i] = worker.UndoRefused(CodeAlreadyCommitted, fmt.Sprintf(
 					"reservation %s is %s since %s; take the goods back by a return",
 					holding.ReservationID, holding.State, holding.DecidedAt.UTC().Format(time.RFC3339)))
-			case StateReleased, StateExpired:
+			case StateReleased:
 			}
 		}
 	}

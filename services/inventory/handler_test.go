@@ -211,14 +211,16 @@ func TestHandler_ReleaseStock(t *testing.T) { //nolint:tparallel // parts share 
 		require.Equal(t, int64(5), held.Lines[0].Released)
 		require.Equal(t, int64(5), s.level(t, "MUG", "BERLIN").Available)
 	})
-	t.Run("expired_is_gone_already", func(t *testing.T) {
+	t.Run("expired_is_not_made_again", func(t *testing.T) {
 		command := s.reserve(want{"MUG", 5})
 		s.done(t, command)
 		s.skip(2 * time.Hour)
 		_, err := s.sweeper.RunOnce(t.Context())
 		require.NoError(t, err)
 		require.NotNil(t, s.kit.Undo(t, release(command)).GetUndone())
-		require.Equal(t, inventoryapi.ReservationState("expired"), s.reservations(t, command.GetMeta().GetOrderId())[0].State)
+		require.Equal(t, "no_reservation", s.kit.Do(t, commit(command)).GetRefused().GetCode(), "the undo is a fence")
+		require.Equal(t, inventoryapi.ReservationState("released"), s.reservations(t, command.GetMeta().GetOrderId())[0].State)
+		require.Equal(t, int64(5), s.level(t, "MUG", "BERLIN").Available, "nothing is given back twice")
 	})
 	t.Run("committed_is_refused", func(t *testing.T) {
 		command := s.reserve(want{"MUG", 1})

@@ -159,7 +159,7 @@ func (m *stockMachine) release(t *rapid.T) {
 		m.reserved(o, -1)
 		o.state, o.reserved = inventory.StateReleased, "fenced"
 	case inventory.StateExpired:
-		o.state, o.reserved = inventory.StateExpired, "fenced"
+		o.state, o.reserved = inventory.StateReleased, "fenced"
 	case inventory.StateReleased, refused, fenced:
 	}
 	require.NotNil(t, reply.GetUndone(), "%v", reply)

@@ -18,7 +18,7 @@ const (
 	StateConsumed State = "consumed"
 	// StateReleased: given back by the order.
 	StateReleased State = "released"
-	// StateExpired: given back by the clock.
+	// StateExpired: given back by the clock. The order's commit may make it again; the order's release ends that.
 	StateExpired State = "expired"
 )
 
@@ -116,6 +116,11 @@ func (h *Holding) Consume(stock *Stock, saga uuid.UUID, at time.Time) (missing s
 // Release gives back what is held because the order says so.
 func (h *Holding) Release(stock *Stock, saga uuid.UUID, reason string, at time.Time) {
 	h.giveBack(stock, KindRelease, h.cause(reason, at))
+	h.decide(StateReleased, &saga, reason, at)
+}
+
+// Abandon releases what the clock has given back already, so that no commit makes it again.
+func (h *Holding) Abandon(saga uuid.UUID, reason string, at time.Time) {
 	h.decide(StateReleased, &saga, reason, at)
 }
 
