@@ -122,6 +122,9 @@ type subject struct {
 	history  []historyEvent
 }
 
+// ends says that the saga came to its end in this turn.
+func (s *subject) ends() bool { return s.changed && s.State.Ended() && !s.before.State.Ended() }
+
 type madeKey struct {
 	requestKey
 	order  uuid.UUID
@@ -241,9 +244,12 @@ func (e *engine) load(ctx context.Context, tx pgx.Tx, items []item) (*turn, erro
 		return err
 	})
 	batch.Queue(nowSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.now) })
-	// Always asked for, also when nothing is missing: the number of statements must not depend on luck.
-	batch.Queue(documentsSQL, unread).Query(e.documents.read)
-	queueKeys(&batch, names, t.keys)
+	if len(unread) > 0 { // after a restart, or when another coordinator took the order in
+		batch.Queue(documentsSQL, unread).Query(e.documents.read)
+	}
+	if len(names) > 0 {
+		queueKeys(&batch, names, t.keys)
+	}
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return nil, fmt.Errorf("locking %d sagas: %w", len(ids), err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -40,6 +41,20 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// planByKey makes plans that are right for tables of any size. Statements look rows up by their keys, many at a time, and
+// are planned once for each connection. A server that plans them while their tables are small or not yet analysed takes
+// scans and hash joins of the whole table, and keeps them while the table grows: measured, a payment's settlement took
+// 6.5 ms instead of 1.4 at a few thousand rows, and more with every row. These settings only make such plans look
+// expensive; a statement that has no index to use scans as ever.
+var planByKey = map[string]string{
+	"enable_seqscan":   "off",
+	"enable_hashjoin":  "off",
+	"enable_mergejoin": "off",
+	"random_page_cost": "1.1",
+	// Planning a statement anew for its very parameters costs more than running it.
+	"plan_cache_mode": "force_generic_plan",
+}
+
 // Open connects and returns a pool that answered once. The caller closes it.
 func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	if c.URL == "" || c.AppName == "" {
@@ -57,6 +72,7 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	pc.ConnConfig.RuntimeParams["application_name"] = c.AppName
 	pc.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = idleInTransaction
 	pc.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	maps.Copy(pc.ConnConfig.RuntimeParams, planByKey)
 	pc.ConnConfig.Tracer = multitracer.New(otelpgx.NewTracer(), counterTracer{})
 
 	pool, err := pgxpool.NewWithConfig(ctx, pc)

@@ -30,6 +30,31 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// A plan that is made while a table is empty must be right when it is not: the server keeps it.
+func TestOpen_plans_by_key(t *testing.T) {
+	t.Parallel()
+	pool, err := pg.Open(t.Context(), pg.Config{URL: pgtest.URL(t, nil), AppName: "shop", MaxConns: 1})
+	require.NoError(t, err)
+	defer pool.Close()
+	const update = `UPDATE thing AS t SET n = u.n FROM unnest($1::bigint[], $2::bigint[]) AS u (id, n) WHERE t.id = u.id`
+	_, err = pool.Exec(t.Context(), `CREATE TABLE thing (id bigint PRIMARY KEY, n bigint)`)
+	require.NoError(t, err)
+	for range 10 { // the plan is made, on an empty table
+		_, err = pool.Exec(t.Context(), update, []int64{1}, []int64{2})
+		require.NoError(t, err)
+	}
+	_, err = pool.Exec(t.Context(), `INSERT INTO thing SELECT id, 0 FROM generate_series(1, 1000) AS id`)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), update, []int64{7}, []int64{2})
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `SELECT pg_stat_force_next_flush()`)
+	require.NoError(t, err)
+	var scans int
+	err = pool.QueryRow(t.Context(), `SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'thing'`).Scan(&scans)
+	require.NoError(t, err)
+	require.Equal(t, 1, scans, "the one is the building of the index")
+}
+
 func TestOpen_refused(t *testing.T) {
 	t.Parallel()
 	good, err := url.Parse(pgtest.URL(t, nil))
