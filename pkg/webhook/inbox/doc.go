@@ -6,8 +6,9 @@
 // effect is the answer that the provider gives to the worker's own question, and an event only decides when that is
 // asked: now, and not at the next appointment. Without any webhook everything ends the same way, later.
 //
-//	POST -> signature, time -> stored, one row for each id -> 2xx        Receive
-//	row  -> which effects in doubt is it about? -> Worker.Wake -> row says what came of it      Run
+//	POST -> signature, time -> which effects in doubt is it about? -> Worker.Wake
+//	     -> stored, one row for each id, which says what came of it -> 2xx                      Receive
+//	row without an outcome -> the same again                                                    Run
 //
 // A row that is about an effect whose call is on its way waits until that has come back: the answer on its way may be
 // older than the event. What a row came to is its outcome:

@@ -64,7 +64,7 @@ const MinKeep = 4 * 24 * time.Hour
 const (
 	maxBatch   = 500
 	pruneEvery = time.Hour
-	// again is how long an event waits for a call that is on its way.
+	// again is how long an event waits for a call that is on its way; what comes meanwhile is looked at together with it.
 	again = 100 * time.Millisecond
 	// maxText bounds the texts of an event that are columns; its payload holds them whole.
 	maxText = 255
@@ -75,6 +75,8 @@ const (
 	outcomeWoke    = "woke"
 	outcomeSettled = "settled"
 	outcomeUnknown = "unknown"
+	// outcomeOpen is none: the event has to be looked at again. In the table that is NULL.
+	outcomeOpen = ""
 	// outcomeWaiting is what people see while there is none.
 	outcomeWaiting = "waiting"
 )
@@ -86,14 +88,21 @@ type Inbox struct {
 	worker  *worker.Worker
 	log     *slog.Logger
 	events  *prometheus.CounterVec
-	store   *coalesce.Group[received, bool]
-	arrived chan struct{}
+	store   *coalesce.Group[received, stored]
+	// waits has a token when a stored event has to be looked at again.
+	waits chan struct{}
 }
 
 type received struct {
 	Event
 	payload []byte
 	at      time.Time
+}
+
+// stored is what became of a delivery: whether its event was new, and what it came to, if that is known yet.
+type stored struct {
+	fresh   bool
+	outcome string
 }
 
 // New makes an inbox that wakes the worker's effects. The registerer may be nil.
@@ -106,7 +115,7 @@ func New(
 		config.Now = w.Now
 	}
 	b := &Inbox{
-		config: config, pool: pool, worker: w, log: log, arrived: make(chan struct{}, 1),
+		config: config, pool: pool, worker: w, log: log, waits: make(chan struct{}, 1),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "recourse", Subsystem: "webhook", Name: "events_total",
 			Help: "Webhooks by what became of them: received, duplicate and refused at the door; woke, settled and " +
@@ -119,9 +128,7 @@ func New(
 	if registerer != nil {
 		registerer.MustRegister(b.events)
 	}
-	b.store = coalesce.New(func(ctx context.Context, batch []received) ([]bool, error) {
-		return store(ctx, pool, config.Source, batch)
-	}, coalesce.Options{})
+	b.store = coalesce.New(b.keep, coalesce.Options{})
 	return b
 }
 
@@ -140,20 +147,61 @@ func (b *Inbox) Receive(ctx context.Context, header http.Header, body []byte) er
 	if r.CreatedAt.IsZero() {
 		r.CreatedAt = now
 	}
-	fresh, err := b.store.Do(ctx, r)
+	kept, err := b.store.Do(ctx, r)
 	if err == nil {
 		err = crash.Fail(crash.InboxAfterStore)
 	}
 	if err != nil {
 		return err
 	}
-	if !fresh {
+	if !kept.fresh {
 		b.events.WithLabelValues("duplicate").Inc()
 		return nil
 	}
 	b.events.WithLabelValues("received").Inc()
-	b.signal()
+	b.count(map[string]int{kept.outcome: 1})
 	return nil
+}
+
+// keep stores the deliveries that came together, each with what it came to: most have nothing to wait for, and their
+// rows are written once. Events that cannot be looked at now are stored all the same, and looked at later.
+func (b *Inbox) keep(ctx context.Context, batch []received) (kept []stored, err error) {
+	events := make([]Event, len(batch))
+	for i, r := range batch {
+		events[i] = r.Event
+		events[i].Object, events[i].Reference = short(r.Object), short(r.Reference)
+	}
+	err = pg.InTx(ctx, b.pool, func(tx pgx.Tx) error {
+		outcomes, err := b.look(ctx, tx, events)
+		if err != nil {
+			return err
+		}
+		kept, err = store(ctx, tx, b.config.Source, batch, outcomes, b.config.Now())
+		return err
+	})
+	if err == nil || ctx.Err() != nil || pg.IsTransient(err) {
+		return kept, err
+	}
+	b.log.WarnContext(ctx, "looking at webhooks failed; they are kept and looked at again", slog.String("error", err.Error()))
+	err = pg.InTx(ctx, b.pool, func(tx pgx.Tx) (err error) {
+		kept, err = store(ctx, tx, b.config.Source, batch, make([]string, len(batch)), b.config.Now())
+		return err
+	})
+	return kept, err
+}
+
+// count tells the metrics and the worker what events came to.
+func (b *Inbox) count(outcomes map[string]int) {
+	for outcome, n := range outcomes {
+		if outcome == outcomeOpen {
+			signal(b.waits)
+			continue
+		}
+		b.events.WithLabelValues(outcome).Add(float64(n))
+	}
+	if outcomes[outcomeWoke] > 0 {
+		b.worker.Poke()
+	}
 }
 
 func (b *Inbox) problem(err error) error {
@@ -173,7 +221,7 @@ func (b *Inbox) problem(err error) error {
 	}
 }
 
-// Run looks at events until ctx ends.
+// Run looks at the events that had to wait, until ctx ends.
 func (b *Inbox) Run(ctx context.Context) error {
 	var pruned time.Time
 	for {
@@ -181,22 +229,35 @@ func (b *Inbox) Run(ctx context.Context) error {
 			pruned = time.Now()
 			b.prune(ctx)
 		}
+		pause := b.config.Every
 		left, err := b.Process(ctx)
 		if err != nil && ctx.Err() == nil {
 			b.log.WarnContext(ctx, "looking at webhooks failed; trying again", slog.String("error", err.Error()))
 		}
-		pause := b.config.Every
 		if err == nil && left > 0 {
 			pause = again
 		}
-		timer := time.NewTimer(pause)
+		if !b.wait(ctx, pause) {
+			return nil
+		}
+	}
+}
+
+// wait waits for the time, or for a shorter one when an event comes that has to be looked at again. It is false when ctx
+// has ended.
+func (b *Inbox) wait(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	waits := b.waits
+	for {
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-b.arrived:
-			timer.Stop()
+			return false
+		case <-waits:
+			waits = nil
+			timer.Reset(min(pause, again))
 		case <-timer.C:
+			return true
 		}
 	}
 }
@@ -217,39 +278,29 @@ func (b *Inbox) prune(ctx context.Context) {
 // Close waits until the events that are being stored are stored.
 func (b *Inbox) Close() { b.store.Close() }
 
-// Process looks at the events that nobody has looked at, in one transaction, and returns how many have to wait for a
-// call that is on its way.
+// Process looks at the stored events that have come to nothing yet, in one transaction, and returns how many have to wait
+// for a call that is on its way.
 func (b *Inbox) Process(ctx context.Context) (left int, err error) {
 	var counts map[string]int
 	err = pg.InTx(ctx, b.pool, func(tx pgx.Tx) error {
-		counts = map[string]int{}
+		counts, left = map[string]int{}, 0
 		events, err := loadOpen(ctx, tx, b.config.Source)
 		if err != nil || len(events) == 0 {
-			left = 0
 			return err
 		}
-		news, err := b.config.Find(ctx, tx, events)
-		if err != nil {
-			return err
-		}
-		var asked []worker.Effect
-		for _, n := range news {
-			asked = append(asked, n.Open...)
-		}
-		open, err := b.worker.Wake(ctx, tx, asked)
+		all, err := b.look(ctx, tx, events)
 		if err != nil {
 			return err
 		}
 		ids, outcomes := make([]string, 0, len(events)), make([]string, 0, len(events))
-		for i, n := range news {
-			outcome, wait := judge(n, open)
-			if wait {
+		for i, outcome := range all {
+			if outcome == outcomeOpen {
+				left++
 				continue
 			}
 			ids, outcomes = append(ids, events[i].ID), append(outcomes, outcome)
 			counts[outcome]++
 		}
-		left = len(events) - len(ids)
 		return finish(ctx, tx, b.config.Source, ids, outcomes, b.config.Now())
 	})
 	if err == nil && len(counts) > 0 {
@@ -258,18 +309,34 @@ func (b *Inbox) Process(ctx context.Context) (left int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for outcome, n := range counts {
-		b.events.WithLabelValues(outcome).Add(float64(n))
-	}
-	if counts[outcomeWoke] > 0 {
-		b.worker.Poke()
-	}
+	b.count(counts)
 	return left, nil
 }
 
-// judge says what an event came to, or that it has to wait because a call about it is on its way.
-func judge(n News, open map[worker.Effect]bool) (outcome string, wait bool) {
-	outcome = outcomeUnknown
+// look finds out what events are about, wakes what is in doubt about it, and says what each came to.
+func (b *Inbox) look(ctx context.Context, tx pgx.Tx, events []Event) (outcomes []string, err error) {
+	news, err := b.config.Find(ctx, tx, events)
+	if err != nil {
+		return nil, err
+	}
+	var asked []worker.Effect
+	for _, n := range news {
+		asked = append(asked, n.Open...)
+	}
+	open, err := b.worker.Wake(ctx, tx, asked)
+	if err != nil {
+		return nil, err
+	}
+	outcomes = make([]string, len(events))
+	for i, n := range news {
+		outcomes[i] = judge(n, open)
+	}
+	return outcomes, nil
+}
+
+// judge says what an event came to: it is still open when a call about it is on its way.
+func judge(n News, open map[worker.Effect]bool) string {
+	outcome := outcomeUnknown
 	if n.Known {
 		outcome = outcomeSettled
 	}
@@ -277,17 +344,17 @@ func judge(n News, open map[worker.Effect]bool) (outcome string, wait bool) {
 		woken, inDoubt := open[effect]
 		switch {
 		case inDoubt && !woken:
-			return "", true
+			return outcomeOpen
 		case inDoubt:
 			outcome = outcomeWoke
 		}
 	}
-	return outcome, false
+	return outcome
 }
 
-func (b *Inbox) signal() {
+func signal(c chan<- struct{}) {
 	select {
-	case b.arrived <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

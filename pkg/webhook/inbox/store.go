@@ -17,18 +17,24 @@ import (
 )
 
 const storeSQL = `
-INSERT INTO webhook_event (source, event_id, type, object_ref, reference, created_at, payload, received_at)
-SELECT DISTINCT ON (event_id) @source::text, event_id, type, object_ref, reference, created_at, payload, received_at
+INSERT INTO webhook_event (
+    source, event_id, type, object_ref, reference, created_at, payload, received_at, outcome, processed_at
+)
+SELECT DISTINCT ON (event_id)
+    @source::text, event_id, type, object_ref, reference, created_at, payload, received_at, nullif(outcome, ''),
+    CASE WHEN outcome <> '' THEN @now::timestamptz END
 FROM unnest(
     @ids::text[], @types::text[], @objects::text[], @references::text[], @created::timestamptz[], @payloads::bytea[],
-    @received::timestamptz[]
-) AS e (event_id, type, object_ref, reference, created_at, payload, received_at)
+    @received::timestamptz[], @outcomes::text[]
+) AS e (event_id, type, object_ref, reference, created_at, payload, received_at, outcome)
 ORDER BY event_id
 ON CONFLICT (source, event_id) DO NOTHING
 RETURNING event_id`
 
-// store writes the events that are not there yet, and says for each whether it was new.
-func store(ctx context.Context, pool *pgxpool.Pool, source string, batch []received) ([]bool, error) {
+// store writes the events that are not there yet, with what they came to, and says for each delivery whether it was new.
+func store(
+	ctx context.Context, tx pgx.Tx, source string, batch []received, outcomes []string, now time.Time,
+) ([]stored, error) {
 	n := len(batch)
 	var (
 		ids, types, objects, references = make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -39,28 +45,28 @@ func store(ctx context.Context, pool *pgxpool.Pool, source string, batch []recei
 		ids[i], types[i], objects[i], references[i] = r.ID, short(r.Type), short(r.Object), short(r.Reference)
 		created[i], arrived[i], payloads[i] = r.CreatedAt.UTC(), r.at.UTC(), r.payload
 	}
-	rows, err := pool.Query(ctx, storeSQL, pgx.StrictNamedArgs{
+	rows, err := tx.Query(ctx, storeSQL, pgx.StrictNamedArgs{
 		"source": source, "ids": ids, "types": types, "objects": objects, "references": references,
-		"created": created, "payloads": payloads, "received": arrived,
+		"created": created, "payloads": payloads, "received": arrived, "outcomes": outcomes, "now": now.UTC(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("storing %d webhooks: %w", n, err)
 	}
-	stored, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	fresh, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return nil, fmt.Errorf("storing %d webhooks: %w", n, err)
 	}
-	inserted := make(map[string]bool, len(stored))
-	for _, id := range stored {
+	inserted := make(map[string]bool, len(fresh))
+	for _, id := range fresh {
 		inserted[id] = true
 	}
-	fresh := make([]bool, n)
+	kept := make([]stored, n)
 	for i, r := range batch {
 		// Of two deliveries in one batch the first is the new one.
-		fresh[i] = inserted[r.ID]
+		kept[i] = stored{fresh: inserted[r.ID], outcome: outcomes[i]}
 		delete(inserted, r.ID)
 	}
-	return fresh, nil
+	return kept, nil
 }
 
 // short makes a text that a column can hold: no broken UTF-8, no zero byte, not too long. The payload has it as it was.
