@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"recourse.dev/coordinator/order"
+	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/service"
 )
@@ -49,6 +50,10 @@ type Config struct {
 	TimerRate int `env:"TIMER_RATE" envDefault:"1000"`
 	// HoldBack is how long a command is not sent again while its participant has unread commands.
 	HoldBack time.Duration `env:"HOLD_BACK" envDefault:"5m"`
+
+	// Definitions stand in place of the shipped ones, for programs that embed a coordinator: benchmarks. New orders take
+	// the first.
+	Definitions []*saga.Definition `env:"-" json:"-"`
 }
 
 // Retention says how long things are kept that are not business data.

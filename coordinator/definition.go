@@ -19,19 +19,27 @@ type catalogue struct {
 	fulfilment *saga.Definition
 }
 
-func newCatalogue(timing order.Timing) (*catalogue, error) {
-	list, err := order.Definitions(timing)
-	if err == nil {
-		list, err = withTrial(timing, list)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("building the definitions: %w", err)
+func newCatalogue(config *Config) (*catalogue, error) {
+	list := config.Definitions
+	if len(list) == 0 {
+		var err error
+		if list, err = shippedDefinitions(config.timing()); err != nil {
+			return nil, fmt.Errorf("building the definitions: %w", err)
+		}
 	}
 	c := &catalogue{byHash: make(map[saga.Hash]*saga.Definition, len(list)), fulfilment: list[0]}
 	for _, d := range list {
 		c.byHash[d.Hash()] = d
 	}
 	return c, nil
+}
+
+func shippedDefinitions(timing order.Timing) ([]*saga.Definition, error) {
+	list, err := order.Definitions(timing)
+	if err != nil {
+		return nil, err
+	}
+	return withTrial(timing, list)
 }
 
 // all lists the definitions by name and version.

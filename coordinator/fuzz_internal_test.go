@@ -20,7 +20,7 @@ import (
 
 // HandleReplies applies records as if they had been polled from a topic of replies.
 func (s *Service) HandleReplies(ctx context.Context, records []*kgo.Record) error {
-	c, err := newCatalogue(s.config.timing())
+	c, err := newCatalogue(&s.config)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (m *metrics) hear(t *turn) {
 	m.sends.Add(float64(len(t.commands)))
 	m.parked.Add(float64(len(t.parked)))
 	for _, s := range t.sagas {
-		if s != nil && s.changed && s.State.Ended() && !s.before.State.Ended() {
+		if s != nil && s.ends() {
 			m.ended.WithLabelValues(s.State.String()).Inc()
 		}
 	}

@@ -52,7 +52,7 @@ func Migrate(ctx context.Context, config Config, log *slog.Logger) error {
 	if err := config.Validate(); err != nil {
 		return err
 	}
-	catalogue, err := newCatalogue(config.timing())
+	catalogue, err := newCatalogue(&config)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	catalogue, err := newCatalogue(config.timing())
+	catalogue, err := newCatalogue(&config)
 	if err != nil {
 		return nil, err
 	}

@@ -127,6 +127,14 @@ func startOwn(ctx context.Context, o Options) (*Server, error) {
 // DataDir is where our own server keeps its cluster, empty for a given one.
 func (s *Server) DataDir() string { return s.dataDir }
 
+// PID is the process id of our own server, the parent of all its processes; 0 for a given one.
+func (s *Server) PID() int {
+	if s.proc == nil {
+		return 0
+	}
+	return s.proc.cmd.Process.Pid
+}
+
 // Done is closed when our own server has ended, by Stop or by itself. It stays open for a given server.
 func (s *Server) Done() <-chan struct{} {
 	if s.proc == nil {

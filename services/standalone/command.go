@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		demoCommand(), simCommand(), auditCommand(), exploreCommand(), serveCommand(), versionCommand(),
 	)
 	root.AddCommand(chaosCommand(), mutantsCommand(), upgradeCommand())
-	root.AddCommand(overloadCommand())
+	root.AddCommand(overloadCommand(), benchCommand())
 	usage := false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		usage = true
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 130
 	}
 	fmt.Fprintln(stderr, "recourse:", err)
-	if usage {
+	if _, mistake := errors.AsType[usageError](err); usage || mistake {
 		return 2
 	}
 	return 1

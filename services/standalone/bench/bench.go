@@ -1,0 +1,210 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"recourse.dev/coordinator"
+)
+
+// alone keeps two runs in one process apart: what is measured is the process's.
+var alone sync.Mutex
+
+// run is a run under way.
+type run struct {
+	o        Options
+	ground   *ground
+	platform platform
+	ends     *ends
+	gen      *generator
+	meter    *meter
+	base     reading
+	all      expected
+	report   *Report
+}
+
+// Run measures a workload. When ctx ends before, the report says what was measured until then; the error is for a run
+// of which there is nothing to report.
+func Run(ctx context.Context, o Options) (report *Report, err error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	alone.Lock()
+	defer alone.Unlock()
+	as(ctx, partGenerator, func(ctx context.Context) {
+		r := &run{o: o, ends: newEnds()}
+		if err = r.play(ctx); err == nil {
+			report = r.report
+		}
+	})
+	return report, err
+}
+
+func (r *run) play(ctx context.Context) (err error) {
+	begin := time.Now()
+	if r.ground, err = newGround(ctx, &r.o); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.ground.close(ctx)) }()
+	counting, stopCounting := context.WithCancel(context.WithoutCancel(ctx))
+	var counter sync.WaitGroup
+	counter.Go(func() { r.ends.run(counting) })
+	defer counter.Wait()
+	defer stopCounting()
+
+	r.o.Progress("starting the platform")
+	if r.platform, err = start(ctx, r.ground, &r.o, r.ends.hear); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stopPlatform(ctx)) }()
+	if r.meter, err = newMeter(ctx, r.ground, &r.o); err != nil {
+		return err
+	}
+	defer r.meter.close(ctx)
+	if err := r.meter.count(ctx, &r.base); err != nil {
+		return err
+	}
+	r.gen = &generator{seed: r.o.Seed, place: r.platform.place, ends: r.ends, failure: r.platform.failure}
+	r.report = r.newReport()
+	r.o.Progress("ready after %.1f s", time.Since(begin).Seconds())
+	if r.o.Warmup > 0 {
+		if _, err := r.phase(ctx, r.plan("warm", r.o.Warmup), nil); err != nil {
+			return err
+		}
+	}
+	err = r.measured(ctx)
+	if errors.Is(err, errStopped) {
+		r.report.Stopped, err = true, nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w\nthe end of the log:\n%s", err, r.ground.tail())
+	}
+	return r.finish(context.WithoutCancel(ctx))
+}
+
+// start brings the platform of the workload up.
+func start(ctx context.Context, g *ground, _ *Options, hear func([]coordinator.End)) (platform, error) {
+	return startThreeStep(ctx, g, hear)
+}
+
+func (r *run) stopPlatform(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 45*time.Second)
+	defer cancel()
+	return r.platform.stop(ctx)
+}
+
+func (r *run) newReport() *Report {
+	report := &Report{
+		Workload: r.o.Workload, Loop: "closed", InFlight: r.o.InFlight, Rate: r.o.Rate, Broker: "embedded",
+		Postgres: r.ground.pg.Version(), Cores: runtime.GOMAXPROCS(0), Warmup: r.o.Warmup, Seed: r.o.Seed, Wrong: []string{},
+	}
+	if r.o.Rate > 0 {
+		report.Loop, report.InFlight = "open", 0
+	}
+	if len(r.o.Kafka) > 0 {
+		report.Broker = "kafka"
+		if r.o.KafkaPID == 0 {
+			report.Notes = append(report.Notes, "the broker's CPU time is not in the total; --kafka-pid names its process")
+		}
+	}
+	if r.o.Waits && !r.ground.statements {
+		report.Notes = append(report.Notes, "this PostgreSQL has no pg_stat_statements, so its statements were not added up")
+	}
+	return report
+}
+
+// plan is the closed loop of so many orders.
+func (r *run) plan(name string, sagas int) plan {
+	return plan{name: name, sagas: sagas, inFlight: r.o.InFlight, sku: spread}
+}
+
+// main is what the options ask for.
+func (r *run) main(name string) plan {
+	p := r.plan(name, r.o.Sagas)
+	p.duration, p.rate = r.o.Duration, r.o.Rate
+	return p
+}
+
+func (r *run) measured(ctx context.Context) error {
+	r.o.Progress("measuring")
+	m, err := r.phase(ctx, r.main("main"), &r.o)
+	r.report.Measured = m
+	return err
+}
+
+// phase plays a plan and measures it. Profiles are written where the options say, if they are given.
+func (r *run) phase(ctx context.Context, p plan, to *Options) (m Measured, err error) {
+	if to == nil {
+		to = &Options{}
+	}
+	measuring := context.WithoutCancel(ctx)
+	before, err := r.meter.read(measuring)
+	if err != nil {
+		return m, err
+	}
+	profile, err := startProfile(to)
+	if err != nil {
+		return m, err
+	}
+	placed, err := r.gen.run(ctx, p)
+	after, readErr := r.meter.read(measuring)
+	shares, profileErr := profile.stop()
+	t, _, _ := r.ends.now()
+	r.all.completed += t.completed
+	r.all.compensated += t.compensated
+	for f := range r.all.fates {
+		r.all.fates[f] += placed.fates[f].Load()
+	}
+	if err == nil || errors.Is(err, errStopped) {
+		if broken := errors.Join(readErr, profileErr); broken != nil {
+			return m, broken
+		}
+	}
+	return measure(t, placed, before, after, shares), err
+}
+
+// finish adds what is known of the whole run, and looks whether everything adds up.
+func (r *run) finish(ctx context.Context) error {
+	report := r.report
+	report.PeakRSS = digits(float64(peakRSS()) / (1 << 20))
+	found, err := r.platform.batches(ctx)
+	if err != nil {
+		return err
+	}
+	report.Batches = found.means()
+	_, open, strangers := r.ends.now()
+	if err := r.platform.quiet(ctx); err != nil {
+		return err
+	}
+	if err := r.meter.settle(ctx); err != nil {
+		return err
+	}
+	var now reading
+	if err := r.meter.count(ctx, &now); err != nil {
+		return err
+	}
+	n := float64(max(1, r.all.completed+r.all.compensated))
+	report.RowWrites = digits(float64(now.writes-r.base.writes) / n)
+	report.Commits = digits(float64(now.commits-r.base.commits) / n)
+	report.HotShare = digits(float64(now.hot-r.base.hot) / float64(max(1, now.upd-r.base.upd)))
+	if report.Stopped {
+		return nil
+	}
+	r.o.Progress("looking whether everything adds up")
+	if open > 0 || strangers > 0 {
+		report.Wrong = append(report.Wrong, fmt.Sprintf("%d orders are open, and %d ended that nobody placed, or twice", open, strangers))
+	}
+	wrong, err := r.platform.check(ctx, r.ground, r.all)
+	report.Wrong = append(report.Wrong, wrong...)
+	report.Conservation = len(report.Wrong) == 0
+	return err
+}
+
+// goods is over how many SKUs orders spread.
+const goods = 50
+
+func spread(n int) string { return fmt.Sprintf("SKU-LOAD-%02d", n%goods) }

@@ -1,0 +1,90 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/pprof"
+	"time"
+
+	"github.com/google/uuid"
+
+	"recourse.dev/coordinator"
+	"recourse.dev/pkg/coalesce"
+	"recourse.dev/services/standalone/load"
+)
+
+// platform is what is measured.
+type platform interface {
+	// place places an order, under its reference as key.
+	place(ctx context.Context, reference, sku string, f fate) (uuid.UUID, load.Outcome, error)
+	// batches reads the platform's own metrics.
+	batches(ctx context.Context) (batches, error)
+	// quiet ends every connection of the platform to its databases, so that the server's counters are complete.
+	quiet(ctx context.Context) error
+	// check says what does not add up, after quiet.
+	check(ctx context.Context, g *ground, all expected) (wrong []string, err error)
+	failure() error
+	stop(ctx context.Context) error
+}
+
+// expected is what must be found at the end.
+type expected struct {
+	fates [3]int64
+	// counted is what the run itself heard of.
+	completed, compensated int
+	// scarce says that orders may also have found nothing on the shelf.
+	scarce bool
+}
+
+func (e *expected) orders() int64 { return e.fates[completes] + e.fates[declined] + e.fates[refused] }
+
+// inCoordinator labels what a generator's goroutine does inside of the coordinator.
+var inCoordinator = pprof.WithLabels(context.Background(), pprof.Labels(partLabel, partCoordinator))
+
+// place hands an order to a coordinator in this process.
+func place(
+	ctx context.Context, c *coordinator.Service, reference, sku string, f fate,
+) (id uuid.UUID, outcome load.Outcome, err error) {
+	o := newOrder(reference, sku, f)
+	pprof.SetGoroutineLabels(inCoordinator)
+	defer pprof.SetGoroutineLabels(ctx)
+	id, err = c.Place(ctx, reference, o)
+	switch {
+	case err == nil:
+		return id, load.Accepted, nil
+	case errors.Is(err, coalesce.ErrFull):
+		return id, load.Refused, err
+	}
+	return id, load.Failed, err
+}
+
+const readyWithin = 60 * time.Second
+
+// waitReady returns when the service there says that it is ready.
+func waitReady(ctx context.Context, url string, failure func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err == nil {
+			_ = response.Body.Close() // only the status matters
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		if err := failure(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w", url, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+
+	"recourse.dev/coordinator"
+	"recourse.dev/coordinator/order"
+	"recourse.dev/coordinator/saga"
+	"recourse.dev/migrations"
+	"recourse.dev/pkg/pg"
+	"recourse.dev/pkg/service"
+	"recourse.dev/pkg/worker"
+	inventoryv1 "recourse.dev/schemas/gen/recourse/inventory/v1"
+	paymentv1 "recourse.dev/schemas/gen/recourse/payment/v1"
+	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
+	shippingv1 "recourse.dev/schemas/gen/recourse/shipping/v1"
+	"recourse.dev/services/standalone/load"
+)
+
+// maxWaiting is how many new orders may wait for their transaction here: the generator's own bound.
+const maxWaiting = 50_000
+
+// threeStepDefinition is the first three steps of the shipped saga. Nobody outside is called.
+func threeStepDefinition() (*saga.Definition, error) {
+	shipped, err := order.Fulfilment(order.DefaultTiming)
+	if err != nil {
+		return nil, err
+	}
+	var stages []saga.Stage
+	for _, step := range shipped.Steps()[:3] {
+		step.Outside, step.Retry = false, shipped.Steps()[0].Retry
+		stages = append(stages, saga.Stage{step})
+	}
+	return saga.Define("bench.three_step", 1, shipped.Deadline(), stages...)
+}
+
+// threeStep is a coordinator and three participants that have a decision to make and books to keep, but no trade.
+type threeStep struct {
+	definition  *saga.Definition
+	coordinator *coordinator.Service
+	url         string
+	registry    *prometheus.Registry
+	// databases are the names of the participants' ones, coordinatorDB that of the coordinator.
+	databases []string
+	pools     []*pgxpool.Pool
+	cancel    context.CancelFunc
+	running   sync.WaitGroup
+	mu        sync.Mutex
+	errs      []error
+	stopped   sync.Once
+}
+
+const coordinatorDB = "bench_coordinator"
+
+// participants of three-step, in the order of the steps.
+var participants = []struct {
+	name     string
+	register func(*worker.Worker)
+}{
+	{"inventory", func(w *worker.Worker) {
+		worker.Handle(w, worker.Handler[*inventoryv1.ReserveStock, *inventoryv1.ReleaseStock]{
+			Do: each(func(c *inventoryv1.ReserveStock) worker.Outcome {
+				line := c.GetLines()[0]
+				return holds("stock", int64(line.GetQuantity()), line.GetSku())
+			}),
+			Undo: undone[*inventoryv1.ReserveStock, *inventoryv1.ReleaseStock],
+		})
+	}},
+	{"payment", func(w *worker.Worker) {
+		worker.Handle(w, worker.Handler[*paymentv1.AuthorizePayment, *paymentv1.VoidAuthorization]{
+			Do: each(func(c *paymentv1.AuthorizePayment) worker.Outcome {
+				if c.GetPaymentToken() == tokenDeclined {
+					return worker.Refused("card_declined", "the issuer declined the card")
+				}
+				return holds("authorization", c.GetAmountMinor(), c.GetCurrency())
+			}),
+			Undo: undone[*paymentv1.AuthorizePayment, *paymentv1.VoidAuthorization],
+		})
+	}},
+	{"shipping", func(w *worker.Worker) {
+		worker.Handle(w, worker.Handler[*shippingv1.CreateShipment, *shippingv1.CancelShipment]{
+			Do: each(func(c *shippingv1.CreateShipment) worker.Outcome {
+				if c.GetShipTo().GetCountry() == countryAway {
+					return worker.Refused("destination_not_served", "nobody carries parcels there")
+				}
+				return holds("label", 1, "label")
+			}),
+			Undo: undone[*shippingv1.CreateShipment, *shippingv1.CancelShipment],
+		})
+	}},
+}
+
+func holds(kind string, amount int64, unit string) worker.Outcome {
+	return worker.Done([]*sagav1.Effect{{Kind: kind, Amount: amount, Unit: unit}}, nil)
+}
+
+func each[D worker.Input](
+	decide func(D) worker.Outcome,
+) func(context.Context, pgx.Tx, []*worker.Command[D]) ([]worker.Outcome, error) {
+	return func(_ context.Context, _ pgx.Tx, batch []*worker.Command[D]) ([]worker.Outcome, error) {
+		outcomes := make([]worker.Outcome, len(batch))
+		for i, c := range batch {
+			outcomes[i] = decide(c.Input)
+		}
+		return outcomes, nil
+	}
+}
+
+func undone[D, U worker.Input](_ context.Context, _ pgx.Tx, batch []*worker.Undo[D, U]) ([]worker.Outcome, error) {
+	outcomes := make([]worker.Outcome, len(batch))
+	for i := range outcomes {
+		outcomes[i] = worker.Undone()
+	}
+	return outcomes, nil
+}
+
+func startThreeStep(ctx context.Context, g *ground, hear func([]coordinator.End)) (_ platform, err error) {
+	s := &threeStep{registry: prometheus.NewRegistry()}
+	if s.definition, err = threeStepDefinition(); err != nil {
+		return nil, err
+	}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.quiet(ctx))
+		}
+	}()
+	as(ctx, partCoordinator, func(ctx context.Context) { err = s.startCoordinator(ctx, running, g, hear) })
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range participants {
+		as(ctx, partWorkers, func(ctx context.Context) { err = s.startWorker(ctx, running, g, p.name, p.register) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, waitReady(ctx, s.url, s.failure)
+}
+
+func (s *threeStep) startCoordinator(ctx, running context.Context, g *ground, hear func([]coordinator.End)) error {
+	if err := pg.CreateDatabase(ctx, g.pg.URL("postgres"), coordinatorDB); err != nil {
+		return err
+	}
+	config := coordinator.Config{
+		Settings: service.Settings{HTTPAddr: "127.0.0.1:0"}, Kafka: g.kafka,
+		DatabaseURL: service.Secret(g.pg.URL(coordinatorDB)), MaxWaiting: maxWaiting,
+		Definitions: []*saga.Definition{s.definition},
+	}
+	log := g.log.With("service", "coordinator")
+	if err := coordinator.Migrate(ctx, config, log); err != nil {
+		return err
+	}
+	var err error
+	if s.coordinator, err = coordinator.New(ctx, config, log); err != nil {
+		return err
+	}
+	s.coordinator.OnEnd(hear)
+	s.url = "http://" + s.coordinator.Addr()
+	s.run(running, s.coordinator.Run)
+	return nil
+}
+
+func (s *threeStep) startWorker(
+	ctx, running context.Context, g *ground, name string, register func(*worker.Worker),
+) error {
+	database := "bench_" + name
+	if err := pg.CreateDatabase(ctx, g.pg.URL("postgres"), database); err != nil {
+		return err
+	}
+	// The participant's whole database as it is in production; of its tables only the SDK's are written.
+	if _, err := pg.MigrateURL(ctx, g.pg.URL(database), migrations.FS(name)); err != nil {
+		return err
+	}
+	pool, err := pg.Open(ctx, pg.Config{URL: g.pg.URL(database), AppName: "recourse-" + name})
+	if err != nil {
+		return err
+	}
+	s.pools, s.databases = append(s.pools, pool), append(s.databases, database)
+	w, err := worker.New(worker.Config{Participant: name, Kafka: g.kafka}, pool, g.log.With("service", name), s.registry)
+	if err != nil {
+		return err
+	}
+	register(w)
+	s.run(running, w.Run)
+	return nil
+}
+
+// run works until ctx ends, and remembers the error.
+func (s *threeStep) run(ctx context.Context, work func(context.Context) error) {
+	s.running.Go(func() {
+		if err := work(ctx); err != nil {
+			s.mu.Lock()
+			s.errs = append(s.errs, err)
+			s.mu.Unlock()
+		}
+	})
+}
+
+func (s *threeStep) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(s.errs...)
+}
+
+func (s *threeStep) place(ctx context.Context, reference, sku string, f fate) (uuid.UUID, load.Outcome, error) {
+	return place(ctx, s.coordinator, reference, sku, f)
+}
+
+func (s *threeStep) batches(ctx context.Context) (batches, error) {
+	b := batches{}
+	if err := b.readFrom(ctx, s.url); err != nil {
+		return nil, err
+	}
+	families, err := s.registry.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("reading metrics: %w", err)
+	}
+	var text bytes.Buffer
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+			return nil, fmt.Errorf("reading metrics: %w", err)
+		}
+	}
+	return b, b.read(&text)
+}
+
+func (s *threeStep) quiet(context.Context) error {
+	s.stopped.Do(func() {
+		s.cancel()
+		s.running.Wait()
+		for _, pool := range s.pools {
+			pool.Close()
+		}
+	})
+	return s.failure()
+}
+
+func (s *threeStep) stop(ctx context.Context) error { return s.quiet(ctx) }

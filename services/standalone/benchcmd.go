@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"recourse.dev/services/standalone/bench"
+)
+
+func benchCommand() *cobra.Command {
+	var o bench.Options
+	var report string
+	cmd := &cobra.Command{
+		Use:   "bench WORKLOAD",
+		Short: "Load the platform and measure what an order costs: sagas a second, latency, CPU, WAL, rows, memory",
+		Long: "Start a PostgreSQL and a broker for this run alone, load the platform's production code in this process, and\n" +
+			"measure it. Workloads:\n\n" +
+			"  three-step   reserve, pay, ship; 10 % of the orders are declined and 5 % refused by the carrier, and undone;\n" +
+			"               participants with nothing but their books to keep\n" +
+			"  fulfilment   the whole order saga with the real services and simulated providers\n" +
+			"  http         the same with orders over the REST API\n" +
+			"  hot-sku      the same with orders that all want one SKU, beside orders that do not\n\n" +
+			"--in-flight keeps so many orders open (throughput), --rate places them when they are due (latency). Ends with\n" +
+			"one line of JSON. Exit status 1 if anything does not add up, 2 for what cannot work, 130 if it was stopped; then\n" +
+			"the report says what was measured until then.",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{fmt.Errorf("bench wants one WORKLOAD: %s", strings.Join(bench.Workloads, ", "))}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Workload = args[0]
+			return playBench(cmd.Context(), cmd, o, report)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.Sagas, "sagas", 0, "orders to place (default 60000; 20000 with the real services; 10 s of --rate)")
+	flags.DurationVar(&o.Duration, "duration", 0, "for how long to place orders, in place of --sagas")
+	flags.IntVar(&o.InFlight, "in-flight", 0, "orders to keep open (default 4000; 2000 with the real services)")
+	flags.Float64Var(&o.Rate, "rate", 0, "orders a second to place, in place of --in-flight")
+	flags.IntVar(&o.Warmup, "warmup", 2000, "orders that go first and are not measured")
+	flags.Uint64Var(&o.Seed, "seed", 0, "where in the mix to begin")
+	flags.IntVar(&o.Workers, "workers", 1, "inventory workers")
+	flags.IntVar(&o.Stock, "stock", 0, "units of the one SKU of hot-sku; 0 is enough for all")
+	flags.StringSliceVar(&o.Kafka, "kafka", nil, "brokers of a Kafka to use; default: one in this process")
+	flags.IntVar(&o.KafkaPID, "kafka-pid", 0, "process id of that broker, to count its CPU time")
+	flags.StringVar(&report, "report", "", "write the report as JSON to this file")
+	flags.StringVar(&o.CPUProfile, "cpuprofile", "", "write a Go CPU profile of the measured time to this file, labelled by part")
+	flags.StringVar(&o.Trace, "trace", "", "write a Go execution trace of the measured time to this file")
+	flags.BoolVar(&o.Waits, "waits", false, "sample what PostgreSQL waits for, and add up its statements")
+	return cmd
+}
+
+// usageError is a mistake of who typed the command.
+type usageError struct{ error }
+
+func playBench(ctx context.Context, cmd *cobra.Command, o bench.Options, report string) error {
+	for _, check := range []func() error{
+		func() error { return asked(cmd, "sagas", o.Sagas == 0) },
+		func() error { return asked(cmd, "in-flight", o.InFlight == 0) },
+		func() error { return asked(cmd, "rate", o.Rate == 0) },
+		func() error { return asked(cmd, "duration", o.Duration == 0) },
+		func() error { return asked(cmd, "workers", o.Workers == 0) },
+		o.Validate,
+		func() error { return writableAs("--report", report) },
+		func() error { return writableAs("--cpuprofile", o.CPUProfile) },
+		func() error { return writableAs("--trace", o.Trace) },
+		func() error { return checkBrokers(ctx, o.Kafka) },
+	} {
+		if err := check(); err != nil {
+			return usageError{err}
+		}
+	}
+	stdout := cmd.OutOrStdout()
+	begin := time.Now()
+	o.Progress = func(format string, args ...any) {
+		fmt.Fprintf(stdout, "%5.1f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+	r, err := bench.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	return tellBench(stdout, r, report)
+}
+
+func tellBench(stdout io.Writer, r *bench.Report, report string) error {
+	fmt.Fprintln(stdout)
+	r.Print(stdout)
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encoding the report: %w", err)
+	}
+	if report != "" {
+		if err := os.WriteFile(report, append(line, '\n'), 0o644); err != nil { //nolint:gosec // the user's own file
+			return fmt.Errorf("writing the report: %w", err)
+		}
+	}
+	fmt.Fprintln(stdout, string(line))
+	switch {
+	case r.Stopped:
+		return exitStatus(130)
+	case !r.Conservation:
+		return errNotGreen
+	}
+	return nil
+}
+
+// asked refuses a zero that was typed: the flag's own zero means the default.
+func asked(cmd *cobra.Command, flag string, zero bool) error {
+	if zero && cmd.Flags().Changed(flag) {
+		return fmt.Errorf("--%s %s: want more than that", flag, cmd.Flags().Lookup(flag).Value)
+	}
+	return nil
+}
+
+// writableAs is writable for any flag.
+func writableAs(flag, path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // the user's own file
+	if err != nil {
+		return fmt.Errorf("%s %s cannot be written: %w", flag, filepath.Clean(path), errors.Unwrap(err))
+	}
+	return f.Close()
+}
