@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"recourse.dev/pkg/pace"
 )
 
 // ErrClosed says that the group takes no more inputs.
@@ -40,6 +42,8 @@ type Group[In, Out any] struct {
 	inside  int
 	running bool
 	closed  bool
+	// pacer is the running drain's.
+	pacer pace.Pacer
 	idle    sync.WaitGroup
 }
 
@@ -127,7 +131,10 @@ func (g *Group[In, Out]) drain() {
 		batch := g.waiting[:n:n]
 		g.waiting = g.waiting[n:]
 		g.mu.Unlock()
+		began := time.Now()
 		g.answer(batch)
+		ended := time.Now()
+		time.Sleep(g.pacer.Pause(n, 0, ended.Sub(began), ended))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"recourse.dev/pkg/crash"
+	"recourse.dev/pkg/pace"
 )
 
 // ConsumerOptions say what to consume and what to do with it.
@@ -169,7 +170,9 @@ func (c *Consumer) runClient(ctx context.Context) error {
 		abort()
 		client.Close()
 	}()
+	var pacer pace.Pacer
 	for fails := 0; ; {
+		began := time.Now()
 		pollCtx, cancel := ctx, context.CancelFunc(func() {})
 		if owed {
 			pollCtx, cancel = context.WithTimeout(ctx, owedCommitPause)
@@ -182,7 +185,10 @@ func (c *Consumer) runClient(ctx context.Context) error {
 			c.positions.follow(ctx, c, records)
 			if c.handle(ctx, client, records) {
 				owed = c.commit(ctx, client, records) != nil
-				c.metrics.seconds.Observe(time.Since(polled).Seconds())
+				ended := time.Now()
+				c.metrics.seconds.Observe(ended.Sub(polled).Seconds())
+				client.AllowRebalance()
+				pace.Wait(ctx, pacer.Pause(len(records), polled.Sub(began), ended.Sub(polled), ended))
 			}
 		} else if owed {
 			owed = c.commitOwed(ctx, client) != nil

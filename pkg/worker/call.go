@@ -192,6 +192,13 @@ func (c *calls) end(w *Worker, command *command, stillOpen bool) {
 	}
 }
 
+// back counts the answers that are not settled.
+func (c *calls) back() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.ready)
+}
+
 func (c *calls) outstanding() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 
 	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/pace"
 	"recourse.dev/pkg/worker/internal/halt"
 )
 
@@ -115,11 +116,16 @@ func (w *Worker) consume(ctx context.Context, producer *kgo.Client, records []*k
 
 // settleLoop settles calls as they come back, until the intake has ended.
 func (w *Worker) settleLoop(intake, work context.Context, producer *kgo.Client) {
+	var pacer pace.Pacer
 	for try := 0; ; {
+		began := time.Now()
 		if err := w.calls.until(intake, func() bool { return len(w.calls.ready) > 0 }); err != nil {
 			return
 		}
+		came, settled := time.Now(), w.calls.back()
 		if w.settleOnce(work, producer) {
+			ended := time.Now()
+			pace.Wait(intake, pacer.Pause(settled, came.Sub(began), ended.Sub(came), ended))
 			try = 0
 			continue
 		}

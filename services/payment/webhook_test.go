@@ -53,7 +53,7 @@ func setupDoor(t *testing.T, b bundle) door {
 // event is the body of a webhook.
 func event(id, kind, intent, order string) []byte {
 	return fmt.Appendf(nil, `{"id":%q,"object":"event","type":%q,"created":%d,"data":{"object":{"id":%q,`+
-		`"metadata":{"order_id":%q}}}}`, id, kind, time.Now().Unix(), intent, order)
+		`"metadata":{"order_id":%q}}}}`, id, kind, 1767225600, intent, order)
 }
 
 // signed are the headers of a webhook that was signed now.

@@ -83,12 +83,12 @@ const (
 
 // Inbox is the receiving end of one provider's webhooks.
 type Inbox struct {
-	config  Config
-	pool    *pgxpool.Pool
-	worker  *worker.Worker
-	log     *slog.Logger
-	events  *prometheus.CounterVec
-	store   *coalesce.Group[received, stored]
+	config Config
+	pool   *pgxpool.Pool
+	worker *worker.Worker
+	log    *slog.Logger
+	events *prometheus.CounterVec
+	store  *coalesce.Group[received, stored]
 	// waits has a token when a stored event has to be looked at again.
 	waits chan struct{}
 }
