@@ -44,7 +44,7 @@ type Group[In, Out any] struct {
 	closed  bool
 	// pacer is the running drain's.
 	pacer pace.Pacer
-	idle    sync.WaitGroup
+	idle  sync.WaitGroup
 }
 
 type ask[In, Out any] struct {
