@@ -6,9 +6,10 @@
 //
 // # Requests
 //
-// A request passes, from outside in: tracing, request id and log, metrics, recovery from panics, the bound on requests
-// at a time, the refusal of foreign web pages, what Options.Before adds, the body's limits, and for operations of the OpenAPI document the validation of parameters and body. A
-// handler therefore sees only requests that the document allows. Every body is read whole before the handler runs: it is
+// A request passes, from outside in: request id, metrics, recovery from panics, the bound on requests at a time, the
+// refusal of foreign web pages, what Options.Before adds, tracing, the body's limits, and for operations of the OpenAPI
+// document the validation of parameters and body. What is refused on the way to the tracing costs little and leaves no
+// span. A handler sees only requests that the document allows. Every body is read whole before the handler runs: it is
 // at most BodyLimit long and must have arrived within ReadTimeout, so a slow sender never holds a handler.
 //
 // # Errors

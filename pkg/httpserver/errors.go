@@ -21,30 +21,39 @@ const retryUnavailable = 2 * time.Second
 func (s *Server) handleError(err error, c echo.Context) {
 	ctx := c.Request().Context()
 	p := s.problemOf(err)
-	log := s.options.Log.With("method", c.Request().Method, "route", c.Path(), "request_id", RequestID(ctx))
 	switch {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		log.DebugContext(ctx, "the client went away", "error", err)
+		s.note(c, slog.LevelDebug, "the client went away", "error", err)
 		return
 	case p.Status() >= http.StatusInternalServerError:
-		log.ErrorContext(ctx, "request failed", "code", p.Code, "status", p.Status(), "error", err)
+		s.note(c, slog.LevelError, "request failed", "code", p.Code, "status", p.Status(), "error", err)
 	default:
-		log.DebugContext(ctx, "request refused", "code", p.Code, "status", p.Status(), "error", err)
+		s.note(c, slog.LevelDebug, "request refused", "code", p.Code, "status", p.Status(), "error", err)
 	}
 	if c.Response().Committed {
 		// Part of an answer is out; breaking the connection is all that tells the client that the rest is missing.
 		panic(http.ErrAbortHandler)
 	}
 	if err := writeProblem(c, p); err != nil {
-		log.Log(ctx, slog.LevelDebug, "writing a problem failed", "error", err)
+		s.note(c, slog.LevelDebug, "writing a problem failed", "error", err)
 	}
+}
+
+// note logs something about a request. What nobody wants to read costs next to nothing.
+func (s *Server) note(c echo.Context, level slog.Level, message string, args ...any) {
+	ctx := c.Request().Context()
+	if !s.options.Log.Enabled(ctx, level) {
+		return
+	}
+	s.options.Log.With("method", c.Request().Method, "route", c.Path(), "request_id", RequestID(ctx)).
+		Log(ctx, level, message, args...)
 }
 
 func writeProblem(c echo.Context, p *Problem) error {
 	sent := *p
 	sent.Instance = c.Request().URL.Path
 	sent.RequestID = RequestID(c.Request().Context())
-	body, err := json.Marshal(&sent)
+	body, err := sent.MarshalJSON() // json.Marshal would read it all once more
 	if err != nil {
 		return fmt.Errorf("encoding a problem: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -34,7 +35,7 @@ var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
 func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Request().Header.Get(echo.HeaderXRequestID)
-		if !requestIDPattern.MatchString(id) {
+		if id == "" || !requestIDPattern.MatchString(id) {
 			id = uuid.Must(uuid.NewV7()).String()
 		}
 		header := c.Response().Header()
@@ -59,20 +60,63 @@ func (s *Server) observe() echo.MiddlewareFunc {
 		return func(c echo.Context) error {
 			start := time.Now()
 			err := next(c)
-			if err != nil {
+			if _, answered := errors.AsType[*answeredError](err); err != nil && !answered {
 				c.Error(err)
 			}
-			route, method := c.Path(), c.Request().Method
-			if errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {
-				// Method and path are the client's invention here and must not become labels.
-				route, method = "none", "none"
-			}
+			method, route := labels(c, err)
 			seconds.WithLabelValues(method, route, strconv.Itoa(c.Response().Status)).Observe(time.Since(start).Seconds())
-			span := trace.SpanFromContext(c.Request().Context())
-			span.SetName(method + " " + route)
-			span.SetAttributes(attribute.String("http.route", route))
 			return nil
 		}
+	}
+}
+
+// labels are the method and the route of a request, for metrics and traces.
+func labels(c echo.Context, err error) (method, route string) {
+	if errors.Is(err, echo.ErrNotFound) || errors.Is(err, echo.ErrMethodNotAllowed) {
+		// Method and path are the client's invention here and must not become labels.
+		return "none", "none"
+	}
+	return c.Request().Method, c.Path()
+}
+
+// answeredError is an error that the client has got its answer about.
+type answeredError struct{ error }
+
+func (e *answeredError) Unwrap() error { return e.error }
+
+type tracedKey struct{}
+
+// traced is a request on its way through the tracing, which knows nothing of echo.
+type traced struct {
+	c   echo.Context
+	err error
+}
+
+// trace makes a span of a request, and answers errors itself so that the span knows the status. Requests that are
+// refused because there are too many do not come here: a span costs more than the refusal.
+func (s *Server) trace(next echo.HandlerFunc) echo.HandlerFunc {
+	next = s.recoverPanic(next)
+	handler := otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t := r.Context().Value(tracedKey{}).(*traced) //nolint:forcetypeassert // as it was put there below
+		t.c.SetRequest(r)
+		t.c.Response().Writer = w
+		if t.err = next(t.c); t.err != nil {
+			t.c.Error(t.err)
+			t.err = &answeredError{t.err}
+		}
+		method, route := labels(t.c, t.err)
+		span := trace.SpanFromContext(r.Context())
+		span.SetName(method + " " + route)
+		span.SetAttributes(attribute.String("http.route", route))
+	}), "http")
+	return func(c echo.Context) error {
+		if isHealthPath(c.Path()) {
+			return next(c)
+		}
+		t, w := &traced{c: c}, c.Response().Writer
+		defer func() { c.Response().Writer = w }()
+		handler.ServeHTTP(w, c.Request().WithContext(context.WithValue(c.Request().Context(), tracedKey{}, t)))
+		return t.err
 	}
 }
 

@@ -101,27 +101,37 @@ func (p *Problem) Error() string {
 
 func (p *Problem) Unwrap() error { return p.Cause }
 
+// document is a problem without extra members, in the order in which the others are written too.
+type document struct {
+	Code       Code         `json:"code"`
+	Detail     string       `json:"detail,omitempty"`
+	Errors     []FieldError `json:"errors,omitempty"`
+	Instance   string       `json:"instance,omitempty"`
+	RequestID  string       `json:"request_id,omitempty"`
+	RetryAfter int          `json:"retry_after,omitempty"`
+	Status     int          `json:"status"`
+	Title      string       `json:"title"`
+	Type       string       `json:"type"`
+}
+
 // MarshalJSON writes the document of RFC 9457 with our members code, errors, retry_after and request_id.
 func (p *Problem) MarshalJSON() ([]byte, error) {
 	d := p.definition()
-	document := make(map[string]any, 8+len(p.Extra))
-	maps.Copy(document, p.Extra)
-	document["type"] = TypeBase + string(d.Code)
-	document["title"] = d.Title
-	document["status"] = d.Status
-	document["code"] = d.Code
-	for name, value := range map[string]string{"detail": p.Detail, "instance": p.Instance, "request_id": p.RequestID} {
-		if value != "" {
-			document[name] = value
-		}
+	// A struct and no map: refusing is what a busy server does the most.
+	whole, err := json.Marshal(&document{
+		Code: d.Code, Detail: p.Detail, Errors: p.Errors, Instance: p.Instance, RequestID: p.RequestID,
+		RetryAfter: retrySeconds(p.RetryAfter), Status: d.Status, Title: d.Title, Type: TypeBase + string(d.Code),
+	})
+	if err != nil || len(p.Extra) == 0 {
+		return whole, err
 	}
-	if len(p.Errors) > 0 {
-		document["errors"] = p.Errors
+	members := make(map[string]any, 8+len(p.Extra))
+	maps.Copy(members, p.Extra)
+	// Ours win.
+	if err := json.Unmarshal(whole, &members); err != nil {
+		return nil, err
 	}
-	if p.RetryAfter > 0 {
-		document["retry_after"] = retrySeconds(p.RetryAfter)
-	}
-	return json.Marshal(document)
+	return json.Marshal(members)
 }
 
 // retrySeconds rounds up: coming back too early is what it is meant to avoid.

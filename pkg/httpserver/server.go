@@ -14,7 +14,6 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 
 	"recourse.dev/pkg/service"
 )
@@ -45,7 +44,8 @@ type Options struct {
 	MaxStreams int
 	// MaxConnections bounds the connections; more are not accepted until others end. Default 4096.
 	MaxConnections int
-	// Before runs before a request's body is read, after the limits: for refusals that must be cheap.
+	// Before runs before a request's body is read, after the limits and before the tracing: for refusals that must be
+	// cheap.
 	Before []echo.MiddlewareFunc
 	// DrainTimeout bounds how long requests in hand may take when the server stops. Default 10s.
 	DrainTimeout time.Duration
@@ -83,7 +83,7 @@ func New(options Options) (*Server, error) {
 	bound := &limit{maxRequests: int64(options.MaxRequests), maxStreams: int64(options.MaxStreams)}
 	s.echo.Use(s.identify, s.observe(), s.recoverPanic, s.deadlines, bound.middleware, refuseCrossOrigin())
 	s.echo.Use(options.Before...)
-	s.echo.Use(s.readBody)
+	s.echo.Use(s.trace, s.readBody)
 	if options.Spec != nil {
 		validate, err := newValidator(options.Spec)
 		if err != nil {
@@ -93,9 +93,7 @@ func New(options Options) (*Server, error) {
 	}
 	s.addHealth()
 	s.http = &http.Server{
-		Handler: otelhttp.NewHandler(s.echo, "http", otelhttp.WithFilter(func(r *http.Request) bool {
-			return !isHealthPath(r.URL.Path)
-		})),
+		Handler:           s.echo,
 		ReadHeaderTimeout: options.ReadTimeout,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
