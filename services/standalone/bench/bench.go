@@ -61,6 +61,9 @@ func (r *run) play(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.stopPlatform(ctx)) }()
+	if err := r.ground.awaitGroups(ctx, r.platform.groups(&r.o)); err != nil {
+		return fmt.Errorf("%w\nthe end of the log:\n%s", err, r.ground.tail())
+	}
 	if r.meter, err = newMeter(ctx, r.ground, &r.o); err != nil {
 		return err
 	}
@@ -87,8 +90,11 @@ func (r *run) play(ctx context.Context) (err error) {
 }
 
 // start brings the platform of the workload up.
-func start(ctx context.Context, g *ground, _ *Options, hear func([]coordinator.End)) (platform, error) {
-	return startThreeStep(ctx, g, hear)
+func start(ctx context.Context, g *ground, o *Options, hear func([]coordinator.End)) (platform, error) {
+	if o.Workload == ThreeStep {
+		return startThreeStep(ctx, g, hear)
+	}
+	return startWhole(ctx, g, o, hear)
 }
 
 func (r *run) stopPlatform(ctx context.Context) error {
@@ -111,15 +117,22 @@ func (r *run) newReport() *Report {
 			report.Notes = append(report.Notes, "the broker's CPU time is not in the total; --kafka-pid names its process")
 		}
 	}
-	if r.o.Waits && !r.ground.statements {
-		report.Notes = append(report.Notes, "this PostgreSQL has no pg_stat_statements, so its statements were not added up")
+	if r.o.Workload != ThreeStep {
+		report.Workers = r.o.Workers
+	}
+	if r.o.Workload == HTTP {
+		report.Notes = append(report.Notes, "ADMIT_WITHIN is 1h here: admission refuses nothing")
 	}
 	return report
 }
 
 // plan is the closed loop of so many orders.
 func (r *run) plan(name string, sagas int) plan {
-	return plan{name: name, sagas: sagas, inFlight: r.o.InFlight, sku: spread}
+	p := plan{name: name, sagas: sagas, inFlight: r.o.InFlight, placers: 512, sku: spread}
+	if r.o.Workload == HTTP {
+		p.placers = connections
+	}
+	return p
 }
 
 // main is what the options ask for.
@@ -129,42 +142,71 @@ func (r *run) main(name string) plan {
 	return p
 }
 
-func (r *run) measured(ctx context.Context) error {
+func (r *run) measured(ctx context.Context) (err error) {
+	switch r.o.Workload {
+	case HotSKU:
+		return r.measureHot(ctx)
+	case HTTP:
+		return r.measureHTTP(ctx)
+	}
 	r.o.Progress("measuring")
-	m, err := r.phase(ctx, r.main("main"), &r.o)
-	r.report.Measured = m
+	r.report.Measured, err = r.phase(ctx, r.main("main"), &r.o)
 	return err
 }
 
-// phase plays a plan and measures it. Profiles are written where the options say, if they are given.
-func (r *run) phase(ctx context.Context, p plan, to *Options) (m Measured, err error) {
+func (r *run) phase(ctx context.Context, p plan, to *Options) (Measured, error) {
+	m, _, err := r.phaseAndPlacing(ctx, p, to)
+	return m, err
+}
+
+// phaseAndPlacing plays a plan and measures it. What else the options ask for is told in the report, if they are given.
+func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measured, placed *placing, err error) {
 	if to == nil {
 		to = &Options{}
 	}
+	placed = &placing{}
 	measuring := context.WithoutCancel(ctx)
 	before, err := r.meter.read(measuring)
 	if err != nil {
-		return m, err
+		return m, placed, err
+	}
+	var sampled *waiting
+	if to.Waits {
+		if sampled, err = startWaiting(measuring, r.ground); err != nil {
+			return m, placed, err
+		}
 	}
 	profile, err := startProfile(to)
 	if err != nil {
-		return m, err
+		return m, placed, err
 	}
-	placed, err := r.gen.run(ctx, p)
+	placed, err = r.gen.run(ctx, p)
 	after, readErr := r.meter.read(measuring)
 	shares, profileErr := profile.stop()
 	t, _, _ := r.ends.now()
+	var waitsErr error
+	if sampled != nil {
+		waitsErr = r.tellWaits(measuring, sampled, t.ended())
+	}
 	r.all.completed += t.completed
 	r.all.compensated += t.compensated
 	for f := range r.all.fates {
 		r.all.fates[f] += placed.fates[f].Load()
 	}
 	if err == nil || errors.Is(err, errStopped) {
-		if broken := errors.Join(readErr, profileErr); broken != nil {
-			return m, broken
+		if broken := errors.Join(readErr, profileErr, waitsErr); broken != nil {
+			return m, placed, broken
 		}
 	}
-	return measure(t, placed, before, after, shares), err
+	return measure(t, placed, before, after, shares), placed, err
+}
+
+func (r *run) tellWaits(ctx context.Context, w *waiting, sagas int) (err error) {
+	r.report.Waits, r.report.Statements, err = w.stop(ctx, r.ground.statements, sagas)
+	if !r.ground.statements {
+		r.report.Notes = append(r.report.Notes, "this PostgreSQL has no pg_stat_statements, so its statements were not added up")
+	}
+	return err
 }
 
 // finish adds what is known of the whole run, and looks whether everything adds up.
@@ -198,6 +240,7 @@ func (r *run) finish(ctx context.Context) error {
 	if open > 0 || strangers > 0 {
 		report.Wrong = append(report.Wrong, fmt.Sprintf("%d orders are open, and %d ended that nobody placed, or twice", open, strangers))
 	}
+	r.all.scarce = r.o.Stock > 0
 	wrong, err := r.platform.check(ctx, r.ground, r.all)
 	report.Wrong = append(report.Wrong, wrong...)
 	report.Conservation = len(report.Wrong) == 0

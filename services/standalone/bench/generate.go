@@ -13,9 +13,6 @@ import (
 	"recourse.dev/services/standalone/load"
 )
 
-// placers bounds the orders that a closed loop places at the same time; the others of those in flight are on their way.
-const placers = 512
-
 // patience is how long nothing may come to its end before a run is given up.
 const patience = 90 * time.Second
 
@@ -30,7 +27,9 @@ type plan struct {
 	duration time.Duration
 	inFlight int
 	rate     float64
-	sku      func(n int) string
+	// placers bounds the orders that a closed loop places at the same time.
+	placers int
+	sku     func(n int) string
 }
 
 // placing is what became of placing a phase's orders.
@@ -116,7 +115,7 @@ func (g *generator) closed(ctx context.Context, p *plan, r *placing) error {
 	g.ends.begin(func() { <-slots })
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(placers, p.inFlight) {
+	for range min(p.placers, p.inFlight) {
 		wg.Go(func() {
 			for r.failed.Load() == nil {
 				select {

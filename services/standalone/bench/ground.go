@@ -115,6 +115,36 @@ func (g *ground) connect(ctx context.Context, database string) (*pgx.Conn, error
 	return conn, nil
 }
 
+// awaitGroups returns when the consumer groups have so many members and have shared their partitions out.
+func (g *ground) awaitGroups(ctx context.Context, want map[string]int) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(g.kafka.Brokers...))
+	if err != nil {
+		return fmt.Errorf("waiting for the platform: %w", err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for {
+		missing := ""
+		for name, members := range want {
+			name = g.kafka.Topics().Group(name)
+			groups, err := admin.DescribeGroups(ctx, name)
+			if found := groups[name]; err != nil || found.State != "Stable" || len(found.Members) != members {
+				missing = fmt.Sprintf("group %s is %s with %d members", name, found.State, len(found.Members))
+			}
+		}
+		if missing == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the platform: %s: %w", missing, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // tail is the end of the log, for errors.
 func (g *ground) tail() string {
 	text, err := os.ReadFile(g.file.Name())

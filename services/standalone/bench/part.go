@@ -16,10 +16,18 @@ const (
 	partRuntime = "runtime"
 )
 
-// partLabel is the label of profiles.
-const partLabel = "part"
+// The labels of profiles: the part, and within it the service.
+const (
+	partLabel   = "part"
+	memberLabel = "member"
+)
 
 // as runs do, and every goroutine that comes of it, under the part's name.
 func as(ctx context.Context, part string, do func(context.Context)) {
 	pprof.Do(ctx, pprof.Labels(partLabel, part), do)
+}
+
+// member runs do under the name of a service as well.
+func member(ctx context.Context, name string, do func()) {
+	pprof.Do(ctx, pprof.Labels(memberLabel, name), func(context.Context) { do() })
 }

@@ -19,6 +19,8 @@ import (
 type platform interface {
 	// place places an order, under its reference as key.
 	place(ctx context.Context, reference, sku string, f fate) (uuid.UUID, load.Outcome, error)
+	// groups says how many members each consumer group has.
+	groups(o *Options) map[string]int
 	// batches reads the platform's own metrics.
 	batches(ctx context.Context) (batches, error)
 	// quiet ends every connection of the platform to its databases, so that the server's counters are complete.

@@ -61,6 +61,7 @@ func (p *profiling) stop() (shares map[string]float64, err error) {
 	return sharesOf(parsed), nil
 }
 
+// sharesOf adds the samples up by part, and those of a service by "part/service" as well.
 func sharesOf(p *profile.Profile) map[string]float64 {
 	value := slices.IndexFunc(p.SampleType, func(t *profile.ValueType) bool { return t.Type == "cpu" })
 	sums, total := map[string]float64{}, 0.0
@@ -70,6 +71,9 @@ func sharesOf(p *profile.Profile) map[string]float64 {
 			part = label[0]
 		}
 		sums[part] += float64(s.Value[value])
+		if label := s.Label[memberLabel]; len(label) > 0 {
+			sums[part+"/"+label[0]] += float64(s.Value[value])
+		}
 		total += float64(s.Value[value])
 	}
 	for part := range sums {

@@ -54,9 +54,9 @@ type Report struct {
 
 // Measured are the figures of one phase.
 type Measured struct {
-	Sagas       int     `json:"sagas"`
-	Seconds     float64 `json:"seconds"`
-	SagasPerS   float64 `json:"sagas_per_s"`
+	Sagas     int     `json:"sagas"`
+	Seconds   float64 `json:"seconds"`
+	SagasPerS float64 `json:"sagas_per_s"`
 	quantiles
 	Completed   int `json:"completed"`
 	Compensated int `json:"compensated"`
@@ -67,7 +67,9 @@ type Measured struct {
 	// Answer is the time until an order was accepted.
 	Answer quantiles `json:"answer"`
 	// CPU is by part: postgres and total measured from outside, the parts of this process by profile.
-	CPU           map[string]float64 `json:"cpu_ms_saga"`
+	CPU map[string]float64 `json:"cpu_ms_saga"`
+	// Services divides workers and providers by service.
+	Services      map[string]float64 `json:"cpu_ms_saga_services"`
 	OwnCores      float64            `json:"own_cores"`
 	WAL           float64            `json:"wal_bytes_saga"`
 	DatabaseBytes float64            `json:"database_bytes_saga"`
@@ -105,14 +107,20 @@ func measure(t tally, p *placing, a, b reading, shares map[string]float64) Measu
 		Completed: t.completed, Compensated: t.compensated,
 		Refused: int(p.refused.Load()), Missed: p.missed, LateMS: milliseconds(p.late), Answer: quantilesOf(p.answers),
 		CPU: map[string]float64{
+			partCoordinator: 0, partWorkers: 0, partBroker: 0, partGenerator: 0, partRuntime: 0,
 			partPostgres: a4(b.postgres - a.postgres),
 			partTotal:    a4(self + b.postgres - a.postgres + b.kafka - a.kafka),
 		},
+		Services: map[string]float64{},
 		OwnCores: digits((self + b.postgres - a.postgres + b.kafka - a.kafka).Seconds() / b.at.Sub(a.at).Seconds()),
 		WAL:      digits(float64(b.wal-a.wal) / n), DatabaseBytes: digits(float64(b.databases-a.databases) / n),
 		Allocs: digits(float64(b.allocs-a.allocs) / n), AllocBytes: digits(float64(b.allocated-a.allocated) / n),
 	}
 	for part, share := range shares {
+		if _, service, ok := strings.Cut(part, "/"); ok {
+			m.Services[service] = a4(time.Duration(share * float64(self)))
+			continue
+		}
 		m.CPU[part] = a4(time.Duration(share * float64(self)))
 	}
 	if b.kafka > 0 {
@@ -191,6 +199,7 @@ func (m *Measured) print(line func(name, format string, args ...any)) {
 		line("generator", "%d refused, %d missed, late by up to %g ms", m.Refused, m.Missed, m.LateMS)
 	}
 	line("CPU ms a saga", "%s", list(m.CPU))
+	line("  by service", "%s", list(m.Services))
 	line("own cores", "%g", m.OwnCores)
 	line("bytes a saga", "%g WAL, %g database, %g Go (%g allocations)", m.WAL, m.DatabaseBytes, m.AllocBytes, m.Allocs)
 }

@@ -141,7 +141,9 @@ func startThreeStep(ctx context.Context, g *ground, hear func([]coordinator.End)
 		return nil, err
 	}
 	for _, p := range participants {
-		as(ctx, partWorkers, func(ctx context.Context) { err = s.startWorker(ctx, running, g, p.name, p.register) })
+		as(ctx, partWorkers, func(ctx context.Context) {
+			member(ctx, p.name, func() { err = s.startWorker(ctx, running, g, p.name, p.register) })
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -212,6 +214,14 @@ func (s *threeStep) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return errors.Join(s.errs...)
+}
+
+func (s *threeStep) groups(*Options) map[string]int {
+	groups := map[string]int{coordinator.Group: 1}
+	for _, p := range participants {
+		groups[p.name] = 1
+	}
+	return groups
 }
 
 func (s *threeStep) place(ctx context.Context, reference, sku string, f fate) (uuid.UUID, load.Outcome, error) {

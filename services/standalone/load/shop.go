@@ -1,12 +1,9 @@
 package load
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -18,23 +15,19 @@ import (
 
 // Shop places orders over connections that are kept.
 type Shop struct {
-	coordinator, inventory string
-	client                 *http.Client
+	coordinator, inventory *line
 }
 
-// NewShop makes one with at most so many connections.
+// NewShop makes one of two servers at http://host:port, with at most so many connections to each.
 func NewShop(coordinator, inventory string, connections int) *Shop {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.MaxConnsPerHost = 0, connections, connections
-	transport.DisableCompression = true
-	return &Shop{
-		coordinator: coordinator, inventory: inventory,
-		client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
-	}
+	return &Shop{coordinator: newLine(coordinator, connections), inventory: newLine(inventory, connections)}
 }
 
 // Close gives the connections up.
-func (s *Shop) Close() { s.client.CloseIdleConnections() }
+func (s *Shop) Close() {
+	s.coordinator.close()
+	s.inventory.close()
+}
 
 // NewOrder is an order of one line for one customer of a made-up shop.
 func NewOrder(reference, sku, token string) coordinatorapi.NewOrder {
@@ -52,20 +45,20 @@ func NewOrder(reference, sku, token string) coordinatorapi.NewOrder {
 // Submit places an order under its reference as key. The id is that of an accepted one; after says when a refused one
 // is asked to come back.
 func (s *Shop) Submit(ctx context.Context, o coordinatorapi.NewOrder) (id uuid.UUID, outcome Outcome, after time.Duration) {
-	status, header, body, err := s.post(ctx, s.coordinator+"/v1/orders", o.Reference, o)
+	a, err := s.coordinator.post(ctx, "/v1/orders", o.Reference, o)
 	if err != nil {
 		return uuid.Nil, Failed, 0
 	}
-	switch status {
+	switch a.status {
 	case http.StatusOK, http.StatusAccepted:
 		var receipt coordinatorapi.OrderReceipt
-		if err := json.Unmarshal(body, &receipt); err != nil {
+		if err := json.Unmarshal(a.body, &receipt); err != nil {
 			return uuid.Nil, Failed, 0
 		}
 		return receipt.ID, Accepted, 0
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		after, err := time.ParseDuration(header.Get("Retry-After") + "s")
-		if err != nil || status == http.StatusServiceUnavailable {
+		after, err := time.ParseDuration(a.header.Get("Retry-After") + "s")
+		if err != nil || a.status == http.StatusServiceUnavailable {
 			return uuid.Nil, Unavailable, after
 		}
 		return uuid.Nil, Refused, after
@@ -75,21 +68,20 @@ func (s *Shop) Submit(ctx context.Context, o coordinatorapi.NewOrder) (id uuid.U
 
 // Cancel asks for a cancellation and says whether it was promised.
 func (s *Shop) Cancel(ctx context.Context, id uuid.UUID) bool {
-	status, _, body, err := s.post(ctx, s.coordinator+"/v1/orders/"+id.String()+"/cancel", "cancel-"+id.String(),
-		coordinatorapi.CancelRequest{})
-	var answer coordinatorapi.CancelAnswer
-	return err == nil && status == http.StatusAccepted && json.Unmarshal(body, &answer) == nil &&
-		answer.Answer == coordinatorapi.CancelAnswerAnswerAgreed
+	a, err := s.coordinator.post(ctx, "/v1/orders/"+id.String()+"/cancel", "cancel-"+id.String(), coordinatorapi.CancelRequest{})
+	var said coordinatorapi.CancelAnswer
+	return err == nil && a.status == http.StatusAccepted && json.Unmarshal(a.body, &said) == nil &&
+		said.Answer == coordinatorapi.CancelAnswerAnswerAgreed
 }
 
 // Order reads an order.
 func (s *Shop) Order(ctx context.Context, id uuid.UUID) (o coordinatorapi.Order, err error) {
-	status, _, body, err := s.call(ctx, http.MethodGet, s.coordinator+"/v1/orders/"+id.String(), "", nil)
-	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("status %d: %s", status, body)
+	a, err := s.coordinator.call(ctx, http.MethodGet, "/v1/orders/"+id.String(), "", nil)
+	if err == nil && a.status != http.StatusOK {
+		err = fmt.Errorf("status %d: %s", a.status, a.body)
 	}
 	if err == nil {
-		err = json.Unmarshal(body, &o)
+		err = json.Unmarshal(a.body, &o)
 	}
 	if err != nil {
 		return o, fmt.Errorf("reading order %s: %w", id, err)
@@ -99,11 +91,16 @@ func (s *Shop) Order(ctx context.Context, id uuid.UUID) (o coordinatorapi.Order,
 
 // Stock puts a million of each SKU on a shelf. Doing it again under the same key does nothing.
 func (s *Shop) Stock(ctx context.Context, key string, skus ...string) error {
+	return s.Receive(ctx, key, 1_000_000, skus...)
+}
+
+// Receive puts so many of each SKU on a shelf. Doing it again under the same key does nothing.
+func (s *Shop) Receive(ctx context.Context, key string, quantity int64, skus ...string) error {
 	const location = "LOAD-1"
 	must := func(path, key string, body any) error {
-		status, _, answer, err := s.post(ctx, s.inventory+path, key, body)
-		if err == nil && status >= http.StatusMultipleChoices {
-			err = fmt.Errorf("POST %s: status %d: %s", path, status, answer)
+		a, err := s.inventory.post(ctx, path, key, body)
+		if err == nil && a.status >= http.StatusMultipleChoices {
+			err = fmt.Errorf("POST %s: status %d: %s", path, a.status, a.body)
 		}
 		return err
 	}
@@ -115,37 +112,10 @@ func (s *Shop) Stock(ctx context.Context, key string, skus ...string) error {
 		if err := must("/v1/items", "", inventoryapi.NewItem{Sku: sku}); err != nil {
 			return fmt.Errorf("receiving stock: %w", err)
 		}
-		lines = append(lines, inventoryapi.ReceiptLine{Sku: sku, Location: location, Quantity: 1_000_000})
+		lines = append(lines, inventoryapi.ReceiptLine{Sku: sku, Location: location, Quantity: quantity})
 	}
 	if err := must("/v1/stock/receive", key, inventoryapi.Receipt{Lines: lines}); err != nil {
 		return fmt.Errorf("receiving stock: %w", err)
 	}
 	return nil
-}
-
-func (s *Shop) post(ctx context.Context, url, key string, body any) (int, http.Header, []byte, error) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		return 0, nil, nil, fmt.Errorf("encoding a request: %w", err)
-	}
-	return s.call(ctx, http.MethodPost, url, key, data)
-}
-
-func (s *Shop) call(ctx context.Context, method, url, key string, data []byte) (int, http.Header, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(data))
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	if data != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if key != "" {
-		req.Header.Set("Idempotency-Key", key)
-	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // to the end, so that the connection is kept
-	return resp.StatusCode, resp.Header, answer, errors.Join(err, resp.Body.Close())
 }

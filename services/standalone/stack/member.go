@@ -27,6 +27,9 @@ type member struct {
 	executable string
 	// binaries is a directory with the service's own binary, which is then used instead of executable.
 	binaries string
+	// around and made are Options.Around and Options.Made.
+	around func(name string, run func())
+	made   func(service any)
 
 	cancel  context.CancelFunc
 	process *os.Process
@@ -50,7 +53,7 @@ func (m *member) migrate(ctx context.Context) error {
 		}
 		return nil
 	}
-	if status := m.execute(ctx, []string{"migrate"}, m.env, log, log); status != 0 {
+	if status := m.execute(ctx, []string{"migrate"}, m.env, log, log, nil); status != 0 {
 		return fmt.Errorf("migrating %s:\n%s", m.name, m.tail())
 	}
 	return nil
@@ -89,7 +92,9 @@ func (m *member) startGoroutine(ctx context.Context, environ []string, log io.Wr
 	go func() {
 		defer close(done)
 		defer log.Close()
-		m.status.Store(int32(m.execute(ctx, []string{"serve"}, environ, log, log)))
+		m.around(m.program.name, func() {
+			m.status.Store(int32(m.execute(ctx, []string{"serve"}, environ, log, log, m.made)))
+		})
 	}()
 }
 

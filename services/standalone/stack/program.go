@@ -40,8 +40,9 @@ var Names = func() (names []string) {
 	return names
 }()
 
-// execute runs a subcommand of a service: what its own binary would do.
-type execute func(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int
+// execute runs a subcommand of a service: what its own binary would do. A service that is about to run is told to made,
+// unless that is nil.
+type execute func(ctx context.Context, args, environ []string, stdout, stderr io.Writer, made func(service any)) int
 
 // program is one member.
 type program struct {
@@ -62,19 +63,24 @@ func of[C any, S runner](
 	name string, port int, start func(context.Context, C, *slog.Logger) (S, error),
 	migrate func(context.Context, C, *slog.Logger) error,
 ) program {
-	p := service.Program[C]{
-		Migrate: migrate,
-		Serve: func(ctx context.Context, config C, log *slog.Logger) error {
-			s, err := start(ctx, config, log)
-			if err != nil {
-				return err
-			}
-			return s.Run(ctx)
-		},
-	}
 	return program{
 		name: name, port: port, database: migrate != nil,
-		execute: func(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+		execute: func(
+			ctx context.Context, args, environ []string, stdout, stderr io.Writer, made func(service any),
+		) int {
+			p := service.Program[C]{
+				Migrate: migrate,
+				Serve: func(ctx context.Context, config C, log *slog.Logger) error {
+					s, err := start(ctx, config, log)
+					if err != nil {
+						return err
+					}
+					if made != nil {
+						made(s)
+					}
+					return s.Run(ctx)
+				},
+			}
 			return service.Execute(ctx, name, p, args, environ, stdout, stderr)
 		},
 	}
@@ -102,7 +108,7 @@ var programs = []program{
 func Execute(ctx context.Context, name string, args, environ []string, stdout, stderr io.Writer) (status int, ok bool) {
 	for _, p := range programs {
 		if p.name == name {
-			return p.execute(ctx, args, environ, stdout, stderr), true
+			return p.execute(ctx, args, environ, stdout, stderr, nil), true
 		}
 	}
 	return 0, false

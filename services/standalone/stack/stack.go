@@ -48,6 +48,10 @@ type Options struct {
 	// Env is added to every member's environment, MemberEnv to one's.
 	Env       []string
 	MemberEnv map[string][]string
+	// Around runs all that a member does in this process, so that a profile can tell the members apart.
+	Around func(name string, run func())
+	// Made is told of each service in this process before it runs.
+	Made func(service any)
 	// Progress is told what is being started.
 	Progress func(format string, args ...any)
 	Log      *slog.Logger
@@ -70,6 +74,9 @@ type Stack struct {
 func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	if o.Progress == nil {
 		o.Progress = func(string, ...any) {}
+	}
+	if o.Around == nil {
+		o.Around = func(_ string, run func()) { run() }
 	}
 	if o.TopicPrefix == "" {
 		o.TopicPrefix = "recourse"
@@ -199,7 +206,7 @@ func (s *Stack) plan() error {
 		env = append(env, s.o.MemberEnv[p.name]...)
 		s.members[p.name] = &member{
 			program: p, addr: ports[p.name], env: env, logPath: filepath.Join(s.o.DataDir, "log", p.name+".log"),
-			own: slices.Contains(s.o.OwnProcess, p.name), executable: s.o.Executable,
+			own: slices.Contains(s.o.OwnProcess, p.name), executable: s.o.Executable, around: s.o.Around, made: s.o.Made,
 		}
 		if s.members[p.name].own {
 			s.members[p.name].binaries = s.o.Binaries
@@ -280,7 +287,7 @@ func (s *Stack) Copy(name, as string) error {
 	s.members[as] = &member{
 		program: m.program, addr: addr, env: append(slices.Clone(m.env), "HTTP_ADDR="+addr),
 		logPath: filepath.Join(s.o.DataDir, "log", as+".log"), own: m.own, executable: m.executable,
-		binaries: m.binaries,
+		binaries: m.binaries, around: m.around, made: m.made,
 	}
 	return nil
 }

@@ -29,11 +29,13 @@ FROM step`
 // steps counts the rows of a participant.
 type steps struct{ done, refused, undone, all, letters int64 }
 
-// check reads every saga and what every participant has written down.
-func (s *threeStep) check(ctx context.Context, g *ground, want expected) (wrong []string, err error) {
+// checkSagas reads every saga of a coordinator: each has ended as it was meant to, and nothing is unknown.
+func checkSagas(
+	ctx context.Context, g *ground, database string, d *saga.Definition, want expected,
+) (wrong []string, err error) {
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	completed, compensated := 0, 0
-	err = s.eachSaga(ctx, g, func(one *saga.Saga, ended bool) {
+	err = eachSaga(ctx, g, database, func(one *saga.Saga, ended bool) {
 		switch {
 		case !ended:
 			bad("order %s has not ended", one.ID)
@@ -44,10 +46,9 @@ func (s *threeStep) check(ctx context.Context, g *ground, want expected) (wrong 
 		default:
 			bad("order %s ended as %s", one.ID, one.State)
 		}
-		for _, entry := range saga.Ledger(s.definition, one) {
-			held := entry.Holding == saga.Held && one.State == saga.Completed
-			gone := entry.Holding == saga.Released && one.State == saga.Compensated
-			if !held && !gone {
+		for _, entry := range saga.Ledger(d, one) {
+			there := entry.Holding == saga.Held || entry.Holding == saga.Consumed
+			if there != (one.State == saga.Completed) || !there && entry.Holding != saga.Released {
 				bad("order %s is %s, and its %s is %s", one.ID, one.State, entry.Kind, entry.Holding)
 			}
 		}
@@ -55,14 +56,24 @@ func (s *threeStep) check(ctx context.Context, g *ground, want expected) (wrong 
 	if err != nil {
 		return nil, err
 	}
-	good, bank, carrier := want.fates[completes], want.fates[declined], want.fates[refused]
-	if int64(completed) != good || int64(compensated) != bank+carrier {
-		bad("%d completed and %d compensated by their rows, where %d and %d were meant to", completed, compensated, good, bank+carrier)
+	meant := int(want.fates[completes])
+	if completed+compensated != int(want.orders()) || completed > meant || completed < meant && !want.scarce {
+		bad("%d completed and %d compensated by their rows, where %d and %d were meant to",
+			completed, compensated, meant, int(want.orders())-meant)
 	}
 	if completed != want.completed || compensated != want.compensated {
 		bad("%d completed and %d compensated by their rows, %d and %d by what the coordinator told",
 			completed, compensated, want.completed, want.compensated)
 	}
+	return wrong, nil
+}
+
+// check also reads what every participant has written down.
+func (s *threeStep) check(ctx context.Context, g *ground, want expected) (wrong []string, err error) {
+	if wrong, err = checkSagas(ctx, g, coordinatorDB, s.definition, want); err != nil {
+		return nil, err
+	}
+	good, bank, carrier := want.fates[completes], want.fates[declined], want.fates[refused]
 	books := []steps{
 		{done: good, undone: bank + carrier, all: good + bank + carrier},
 		{done: good, refused: bank, undone: carrier, all: good + bank + carrier},
@@ -74,14 +85,14 @@ func (s *threeStep) check(ctx context.Context, g *ground, want expected) (wrong 
 			return nil, err
 		}
 		if found != books[i] {
-			bad("the books of %s: %+v, want %+v", database, found, books[i])
+			wrong = append(wrong, fmt.Sprintf("the books of %s: %+v, want %+v", database, found, books[i]))
 		}
 	}
 	return wrong, nil
 }
 
-func (s *threeStep) eachSaga(ctx context.Context, g *ground, do func(one *saga.Saga, ended bool)) error {
-	conn, err := g.connect(ctx, coordinatorDB)
+func eachSaga(ctx context.Context, g *ground, database string, do func(one *saga.Saga, ended bool)) error {
+	conn, err := g.connect(ctx, database)
 	if err != nil {
 		return err
 	}
