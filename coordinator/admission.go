@@ -45,8 +45,9 @@ type admission struct {
 }
 
 const (
-	// askTogether is how long a refusal waits for others, so that their keys are looked for by one statement.
-	askTogether = 20 * time.Millisecond
+	// askTogether is how long a refusal waits for others, so that their keys are looked for by one statement, and their
+	// answers leave together. Nobody is in a hurry to be refused, and what refusing costs is missing for the work.
+	askTogether = 50 * time.Millisecond
 	// maxAsking bounds the refusals that wait for that.
 	maxAsking = 1024
 	// coordinatorQueue is the name of the queue of replies.
@@ -55,7 +56,9 @@ const (
 
 func newAdmission(t terms, d *saga.Definition, participants []string, pool *pgxpool.Pool, m *metrics) *admission {
 	a := &admission{terms: t, pool: pool, metrics: m}
-	a.known = coalesce.New(a.findKeys, coalesce.Options{MaxBatch: 256, Linger: askTogether, MaxWaiting: maxAsking})
+	a.known = coalesce.New(a.findKeys, coalesce.Options{
+		MaxBatch: 256, Linger: askTogether, Pause: askTogether, MaxWaiting: maxAsking,
+	})
 	visits := make(map[string]int)
 	for _, step := range d.Steps() {
 		// An order does not wait for what it can do without.
@@ -147,17 +150,17 @@ func (a *admission) refusal() error {
 	a.metrics.orders.WithLabelValues("refused").Inc()
 	v := a.last.Load()
 	after := v.retryAfter + rand.N(v.retryAfter/2+time.Second)
-	detail := fmt.Sprintf("A new order would wait for more than %s. Please repeat the request.", a.terms.within)
+	detail := "A new order would wait for more than " + a.terms.within.String() + ". Please repeat the request."
 	if v.full {
-		detail = fmt.Sprintf("Too many orders wait for %s already. Please repeat the request.", v.at)
+		detail = "Too many orders wait for " + v.at + " already. Please repeat the request."
 	}
 	return httpserver.NewProblem(httpserver.CodeOverloaded, detail, httpserver.WithRetryAfter(after))
 }
 
 const knownKeysSQL = `
 SELECT k.key
-FROM request_key AS k
-WHERE k.scope = $1 AND k.key = ANY($2::text[])`
+FROM unnest($2::text[]) AS wanted (key)
+JOIN request_key AS k ON k.scope = $1 AND k.key = wanted.key`
 
 // findKeys says which of the keys have an order.
 func (a *admission) findKeys(ctx context.Context, keys []string) ([]bool, error) {

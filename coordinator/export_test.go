@@ -199,7 +199,7 @@ func (s *Service) CountQuestions() func() int64 {
 	s.admission.known = coalesce.New(func(ctx context.Context, keys []string) ([]bool, error) {
 		n.Add(1)
 		return s.admission.findKeys(ctx, keys)
-	}, coalesce.Options{Linger: askTogether})
+	}, coalesce.Options{Linger: askTogether, Pause: askTogether})
 	return n.Load
 }
 

@@ -22,6 +22,10 @@ type Options struct {
 	MaxBatch int
 	// Linger is how long the first input of an idle group waits for company; default 2 ms.
 	Linger time.Duration
+	// Pause is how long after a run the next one begins at the earliest; default none. Without it those who come while a
+	// batch is run are the next one, however few: right where they wait for the answer, dear where few at a time cost as
+	// much as many.
+	Pause time.Duration
 	// Timeout bounds one run; default 10 s. A run outlives the callers that have given up waiting for it.
 	Timeout time.Duration
 	// MaxWaiting is the largest number of inputs that are in and have no answer, those of the run in hand included;
@@ -34,6 +38,7 @@ type Group[In, Out any] struct {
 	run      func(ctx context.Context, batch []In) ([]Out, error)
 	maxBatch int
 	linger   time.Duration
+	pause    time.Duration
 	timeout  time.Duration
 	max      int
 
@@ -68,7 +73,9 @@ func New[In, Out any](run func(ctx context.Context, batch []In) ([]Out, error), 
 	if o.MaxWaiting <= 0 {
 		o.MaxWaiting = 4096
 	}
-	return &Group[In, Out]{run: run, maxBatch: o.MaxBatch, linger: o.Linger, timeout: o.Timeout, max: o.MaxWaiting}
+	return &Group[In, Out]{
+		run: run, maxBatch: o.MaxBatch, linger: o.Linger, pause: o.Pause, timeout: o.Timeout, max: o.MaxWaiting,
+	}
 }
 
 // Do returns the output for in. When ctx ends first, the input may still be run: the caller knows nothing about it.
@@ -134,7 +141,7 @@ func (g *Group[In, Out]) drain() {
 		began := time.Now()
 		g.answer(batch)
 		ended := time.Now()
-		time.Sleep(g.pacer.Pause(n, 0, ended.Sub(began), ended))
+		time.Sleep(max(g.pause, g.pacer.Pause(n, 0, ended.Sub(began), ended)))
 	}
 }
 

@@ -46,6 +46,29 @@ func TestGroup_Do(t *testing.T) {
 	})
 }
 
+// Those who come while a batch is run, and after it, wait for each other.
+func TestGroup_Do_pauses_between_runs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var sizes []int
+		g := coalesce.New(func(_ context.Context, batch []int) ([]int, error) {
+			sizes = append(sizes, len(batch))
+			return batch, nil
+		}, coalesce.Options{Linger: 10 * time.Millisecond, Pause: 10 * time.Millisecond})
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				_, err := g.Do(t.Context(), i)
+				require.NoError(t, err)
+			})
+			time.Sleep(time.Millisecond) //nolint:forbidigo // virtual time
+		}
+		wg.Wait()
+		g.Close()
+		require.Len(t, sizes, 5, "one in ten milliseconds")
+	})
+}
+
 func TestGroup_Do_shares_an_error(t *testing.T) {
 	t.Parallel()
 	away := errors.New("database is away")

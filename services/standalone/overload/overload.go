@@ -48,10 +48,11 @@ const (
 
 // run is an overload test under way.
 type run struct {
-	o      Options
-	shop   *load.Shop
-	ends   *load.Ends
-	number atomic.Int64
+	o    Options
+	shop *load.Shop
+	ends *load.Ends
+	// number names orders; placed counts those of the mix.
+	number, placed atomic.Int64
 	// ended has a token for every end while a closed loop runs.
 	ended chan struct{}
 	// best is the closed loop that ended the most.
@@ -176,7 +177,7 @@ func (r *run) closed(ctx context.Context, l loop) (float64, error) {
 
 // place places one order of the mix.
 func (r *run) place(ctx context.Context, due time.Time) (load.Outcome, time.Duration) {
-	n := r.number.Add(1)
+	n := r.placed.Add(1)
 	token := "tok_visa"
 	if n%declinedEvery == 0 {
 		token = "tok_declined"
