@@ -61,7 +61,7 @@ func (r *run) play(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.stopPlatform(ctx)) }()
-	if err := r.ground.awaitGroups(ctx, r.platform.groups(&r.o)); err != nil {
+	if err := r.ground.awaitGroups(ctx, r.platform.groups(&r.o), r.platform.failure); err != nil {
 		return fmt.Errorf("%w\nthe end of the log:\n%s", err, r.ground.tail())
 	}
 	if r.meter, err = newMeter(ctx, r.ground, &r.o); err != nil {

@@ -39,8 +39,11 @@ var partsOf = map[string]string{
 	stack.Audit: partGenerator,
 }
 
-// withDatabase are the members that connect to a database, in the order in which they start.
-var withDatabase = []string{stack.Inventory, stack.Payment, stack.Shipping, stack.Notification, stack.Coordinator}
+var (
+	workers = []string{stack.Inventory, stack.Payment, stack.Shipping, stack.Notification}
+	// withDatabase are the members that connect to a database, in the order in which they start.
+	withDatabase = append(slices.Clone(workers), stack.Coordinator)
+)
 
 // connections is how many the shop keeps to the coordinator, less than what it accepts.
 const connections = 256
@@ -146,6 +149,25 @@ func (w *whole) quiet(ctx context.Context) error {
 	w.shop.Close()
 	for _, name := range slices.Backward(slices.Concat(withDatabase, w.copies)) {
 		if err := w.stack.Halt(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// haltWorkers stops the participants; their commands wait.
+func (w *whole) haltWorkers(ctx context.Context) error {
+	for _, name := range slices.Concat(workers, w.copies) {
+		if err := w.stack.Halt(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *whole) startWorkers(ctx context.Context) error {
+	for _, name := range slices.Concat(workers, w.copies) {
+		if err := w.stack.Restart(ctx, name); err != nil {
 			return err
 		}
 	}

@@ -22,27 +22,46 @@ func (r *run) measureHot(ctx context.Context) error {
 	return err
 }
 
-// intakeMax bounds the orders of the measurement of the intake alone: they all wait at the same time.
+// intakeMax bounds the orders of a measurement of the intake: they all wait at the same time.
 const intakeMax = 20_000
 
 // measureHTTP measures the whole way and, in a closed loop, how fast orders are taken in while nobody waits for their
-// ends.
+// ends: with the workers at work on the same cores, and with the workers stopped.
 func (r *run) measureHTTP(ctx context.Context) (err error) {
 	r.o.Progress("measuring the whole way of orders over HTTP")
 	if r.report.Measured, err = r.phase(ctx, r.main("main"), &r.o); err != nil || r.o.Rate > 0 {
 		return err
 	}
-	p := r.plan("intake", intakeMax)
-	if r.o.Sagas > 0 {
-		p.sagas = min(p.sagas, r.o.Sagas)
+	r.o.Progress("measuring how fast orders are taken in")
+	if r.report.Intake, err = r.measureIntake(ctx, r.plan("intake", r.o.Sagas)); err != nil {
+		return err
 	}
-	p.inFlight, p.placers = p.sagas, connections
-	r.o.Progress("measuring how fast %d orders are taken in", p.sagas)
-	m, placed, err := r.phaseAndPlacing(ctx, p, nil)
-	r.report.Intake = &Intake{
-		Sagas:        int(placed.placed.Load()),
-		AcceptedPerS: digits(float64(placed.placed.Load()) / placed.end.Sub(placed.start).Seconds()),
-		quantiles:    m.Answer, Refused: m.Refused, SagasPerS: m.SagasPerS,
+	shop, ok := r.platform.(*whole)
+	if !ok {
+		return nil
 	}
+	r.o.Progress("measuring how fast orders are taken in while the workers are stopped")
+	if err := shop.haltWorkers(ctx); err != nil {
+		return err
+	}
+	p := r.plan("alone", r.o.Sagas)
+	p.placed = func(ctx context.Context) error {
+		r.o.Progress("starting the workers again")
+		return shop.startWorkers(ctx)
+	}
+	r.report.IntakeAlone, err = r.measureIntake(ctx, p)
 	return err
+}
+
+func (r *run) measureIntake(ctx context.Context, p plan) (*Intake, error) {
+	if p.sagas == 0 || p.sagas > intakeMax {
+		p.sagas = intakeMax
+	}
+	p.inFlight = p.sagas
+	m, placed, err := r.phaseAndPlacing(ctx, p, nil)
+	return &Intake{
+		Sagas:        int(placed.placed.Load()),
+		AcceptedPerS: digits(float64(placed.placed.Load()) / max(1e-9, placed.end.Sub(placed.start).Seconds())),
+		quantiles:    m.Answer, Refused: m.Refused, SagasPerS: m.SagasPerS,
+	}, err
 }

@@ -30,6 +30,8 @@ type plan struct {
 	// placers bounds the orders that a closed loop places at the same time.
 	placers int
 	sku     func(n int) string
+	// placed is called when all are placed, before their ends are waited for; nil does nothing.
+	placed func(ctx context.Context) error
 }
 
 // placing is what became of placing a phase's orders.
@@ -94,6 +96,9 @@ func (g *generator) run(ctx context.Context, p plan) (*placing, error) {
 	if failed := r.failed.Load(); failed != nil {
 		return r, *failed
 	}
+	if err == nil && p.placed != nil {
+		err = p.placed(context.WithoutCancel(ctx))
+	}
 	if err == nil {
 		err = g.wait(ctx)
 	}
@@ -118,14 +123,13 @@ func (g *generator) closed(ctx context.Context, p *plan, r *placing) error {
 	for range min(p.placers, p.inFlight) {
 		wg.Go(func() {
 			for r.failed.Load() == nil {
+				n := int(next.Add(1)) - 1
+				if p.sagas > 0 && n >= p.sagas {
+					return
+				}
 				select {
 				case slots <- struct{}{}:
 				case <-ctx.Done():
-					return
-				}
-				n := int(next.Add(1)) - 1
-				if ctx.Err() != nil || p.sagas > 0 && n >= p.sagas {
-					<-slots
 					return
 				}
 				// An order under way when the time is over is placed, and counted; hence the context without an end.

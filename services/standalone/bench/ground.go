@@ -42,7 +42,7 @@ func newGround(ctx context.Context, o *Options) (_ *ground, err error) {
 			err = errors.Join(err, g.close(ctx))
 		}
 	}()
-	if g.dir, err = os.MkdirTemp("", "recourse-bench-"); err != nil {
+	if g.dir, err = os.MkdirTemp(o.Dir, "recourse-bench-"); err != nil {
 		return nil, fmt.Errorf("making a directory for the run: %w", err)
 	}
 	if err := os.Chmod(g.dir, 0o755); err != nil { //nolint:gosec // the database's unprivileged user passes through
@@ -116,7 +116,7 @@ func (g *ground) connect(ctx context.Context, database string) (*pgx.Conn, error
 }
 
 // awaitGroups returns when the consumer groups have so many members and have shared their partitions out.
-func (g *ground) awaitGroups(ctx context.Context, want map[string]int) error {
+func (g *ground) awaitGroups(ctx context.Context, want map[string]int, failure func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(g.kafka.Brokers...))
@@ -131,11 +131,15 @@ func (g *ground) awaitGroups(ctx context.Context, want map[string]int) error {
 			name = g.kafka.Topics().Group(name)
 			groups, err := admin.DescribeGroups(ctx, name)
 			if found := groups[name]; err != nil || found.State != "Stable" || len(found.Members) != members {
-				missing = fmt.Sprintf("group %s is %s with %d members", name, found.State, len(found.Members))
+				missing = fmt.Sprintf("group %s is %s with %d members, and not Stable with %d (%v)",
+					name, found.State, len(found.Members), members, errors.Join(err, found.Err))
 			}
 		}
 		if missing == "" {
 			return nil
+		}
+		if err := failure(); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -168,7 +172,7 @@ func (g *ground) close(ctx context.Context) error {
 	}
 	if g.pg != nil {
 		errs = append(errs, g.pg.Stop(ctx))
-		if dir := g.pg.DataDir(); dir != "" {
+		if dir := filepath.Dir(g.pg.DataDir()); dir != g.dir { // see pgserver.DefaultDataDir
 			errs = append(errs, os.RemoveAll(dir))
 		}
 	}

@@ -49,6 +49,8 @@ type Options struct {
 	CPUProfile, Trace string
 	// Waits samples what PostgreSQL's processes wait for, and adds up its statements.
 	Waits bool
+	// Dir is where the run's own directory is made; default that of temporary files.
+	Dir string
 	// Progress is told what is going on.
 	Progress func(format string, args ...any)
 }

@@ -30,8 +30,10 @@ type Report struct {
 	// Spread is HotSKU's run in which the orders want many SKUs, and Ratio by how much the hot one is faster.
 	Spread *Measured `json:"spread,omitempty"`
 	Ratio  float64   `json:"ratio,omitempty"`
-	// Intake is HTTP's run in which orders are placed as fast as they are answered.
-	Intake *Intake `json:"intake,omitempty"`
+	// Intake is HTTP's run in which orders are placed as fast as they are answered, while the workers work on them, and
+	// IntakeAlone the one while the workers are stopped.
+	Intake      *Intake `json:"intake,omitempty"`
+	IntakeAlone *Intake `json:"intake_alone,omitempty"`
 
 	// The following are of the whole run, the warm-up and what else went before included.
 	RowWrites float64 `json:"row_writes_saga"`
@@ -157,11 +159,8 @@ func (r *Report) Print(w io.Writer) {
 		line("spread over SKUs", "%g sagas a second; one SKU has %g of that", s.SagasPerS, r.Ratio)
 		s.print(line)
 	}
-	if i := r.Intake; i != nil {
-		line("", "")
-		line("intake alone", "%d orders, %g accepted a second, answer p50 %g p99 %g p999 %g ms; %g sagas a second to their ends",
-			i.Sagas, i.AcceptedPerS, i.P50, i.P99, i.P999, i.SagasPerS)
-	}
+	r.Intake.print("intake", line)
+	r.IntakeAlone.print("intake alone", line)
 	line("", "")
 	line("of the whole run", "")
 	line("rows, commits a saga", "%g rows written, %g commits, HOT share %g", r.RowWrites, r.Commits, r.HotShare)
@@ -202,6 +201,16 @@ func (m *Measured) print(line func(name, format string, args ...any)) {
 	line("  by service", "%s", list(m.Services))
 	line("own cores", "%g", m.OwnCores)
 	line("bytes a saga", "%g WAL, %g database, %g Go (%g allocations)", m.WAL, m.DatabaseBytes, m.AllocBytes, m.Allocs)
+}
+
+func (i *Intake) print(name string, line func(name, format string, args ...any)) {
+	if i == nil {
+		return
+	}
+	line("", "")
+	line(name, "%d orders, %g accepted a second", i.Sagas, i.AcceptedPerS)
+	line("order to answer", "p50 %g  p95 %g  p99 %g  p999 %g ms", i.P50, i.P95, i.P99, i.P999)
+	line("sagas a second", "%g, from the first order to the last end", i.SagasPerS)
 }
 
 // list writes figures by size.
