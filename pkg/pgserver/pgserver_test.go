@@ -24,13 +24,16 @@ func TestStart_Own(t *testing.T) {
 	s := mustStart(t, pgserver.Options{DataDir: dir})
 	require.NotEmpty(t, s.Source())
 	require.Equal(t, dir, s.DataDir())
+	pidFile, err := os.ReadFile(filepath.Join(dir, "cluster", "postmaster.pid"))
+	require.NoError(t, err)
+	require.Equal(t, strconv.Itoa(s.PID()), strings.Split(string(pidFile), "\n")[0])
 	exec(t, s, "CREATE TABLE kept (id int)", "INSERT INTO kept VALUES (42)")
 	for _, setting := range []string{"fsync", "full_page_writes", "synchronous_commit", "data_checksums"} {
 		require.Equal(t, "on", one[string](t, s, "SELECT current_setting('"+setting+"')"), setting)
 	}
 	require.Equal(t, s.Version(), strings.Fields(one[string](t, s, "SELECT current_setting('server_version')"))[0])
 
-	_, err := pgserver.Start(t.Context(), pgserver.Options{DataDir: dir})
+	_, err = pgserver.Start(t.Context(), pgserver.Options{DataDir: dir})
 	require.ErrorContains(t, err, "is in use by another process", "a second process must not share the directory")
 
 	url := s.URL("")

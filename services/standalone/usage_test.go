@@ -29,6 +29,14 @@ func TestUsage_WrongFlagsAreOneLine(t *testing.T) {
 		{"kept nowhere", "dev --ephemeral --data-dir x", "leave one of them out"},
 		{"sim workers", "sim --seeds 1 --workers -1", "--workers -1: want 0 or more"},
 		{"sim seeds", "sim --seeds -1", `invalid argument "-1" for "--seeds"`},
+		{"no workload", "bench", "bench wants one WORKLOAD: three-step, fulfilment, http, hot-sku"},
+		{"no such workload", "bench nosuch", `there is no workload "nosuch"; take one of three-step`},
+		{"no rate", "bench three-step --rate 0", "--rate 0: want more than that"},
+		{"negative rate", "bench three-step --rate -1", "--rate -1: want 0.1 to 1000000"},
+		{"no sagas", "bench http --sagas 0", "--sagas 0: want more than that"},
+		{"no broker for the bench", "bench three-step --kafka 127.0.0.1:1", "no Kafka answers at --kafka 127.0.0.1:1"},
+		{"bench report", "bench three-step --report " + nowhere, "--report " + nowhere + " cannot be written"},
+		{"bench profile", "bench three-step --cpuprofile " + nowhere, "--cpuprofile " + nowhere + " cannot be written"},
 		{"explore workers", "explore --only alone --workers -1", "--workers -1, --max-states 0: want 0 or more"},
 		{"explore definition", "explore --only nosuch", `there is no definition "nosuch"; --only takes one of`},
 		{"audit URL", "audit conservation --server ftp://shop", `--server "ftp://shop": want a URL`},
@@ -39,6 +47,9 @@ func TestUsage_WrongFlagsAreOneLine(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			status := main.Run(t.Context(), strings.Fields(c.args), &stdout, &stderr)
 			require.Contains(t, []int{1, 2}, status)
+			if strings.HasPrefix(c.args, "bench") {
+				require.Equal(t, 2, status)
+			}
 			require.Contains(t, stderr.String(), c.want)
 			require.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())
 		})
