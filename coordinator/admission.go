@@ -157,14 +157,20 @@ func (a *admission) refusal() error {
 	return httpserver.NewProblem(httpserver.CodeOverloaded, detail, httpserver.WithRetryAfter(after))
 }
 
+// The scope comes with each key, so that whatever a planner knows or does not know of the table, it has to look up one
+// row by both. With the scope as a condition of its own it reads all orders there are, for every 50 ms of refusals.
 const knownKeysSQL = `
 SELECT k.key
-FROM unnest($2::text[]) AS wanted (key)
-JOIN request_key AS k ON k.scope = $1 AND k.key = wanted.key`
+FROM unnest($1::text[], $2::text[]) AS wanted (scope, key)
+JOIN request_key AS k ON k.scope = wanted.scope AND k.key = wanted.key`
 
 // findKeys says which of the keys have an order.
 func (a *admission) findKeys(ctx context.Context, keys []string) ([]bool, error) {
-	rows, err := a.pool.Query(ctx, knownKeysSQL, scopeOrders, keys)
+	scopes := make([]string, len(keys))
+	for i := range scopes {
+		scopes[i] = scopeOrders
+	}
+	rows, err := a.pool.Query(ctx, knownKeysSQL, scopes, keys)
 	if err != nil {
 		return nil, fmt.Errorf("looking for %d idempotency keys: %w", len(keys), err)
 	}
