@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -117,16 +118,16 @@ func historyOf(d *saga.Definition, ev saga.Event, decided saga.Decision, now tim
 			continue // the actions below say it with the attempt
 		}
 		if row.Step < 0 {
-			h.Decisions = append(h.Decisions, fmt.Sprintf("saga %s: %s", saga.State(row.To), row.Do))
+			h.Decisions = append(h.Decisions, "saga "+saga.State(row.To).String()+": "+row.Do)
 			continue
 		}
-		h.Decisions = append(h.Decisions,
-			fmt.Sprintf("%s %s: %s", d.Steps()[row.Step].Name, saga.StepState(row.To), row.Do))
+		h.Decisions = append(h.Decisions, d.Steps()[row.Step].Name+" "+saga.StepState(row.To).String()+": "+row.Do)
 	}
 	for _, a := range decided.Actions {
 		switch a.Kind {
 		case saga.Send:
-			h.Decisions = append(h.Decisions, fmt.Sprintf("send %s %s #%d", d.Steps()[a.Step].Name, a.Op, a.Attempt))
+			h.Decisions = append(h.Decisions,
+				"send "+d.Steps()[a.Step].Name+" "+a.Op.String()+" #"+strconv.Itoa(int(a.Attempt)))
 		case saga.Announce:
 			h.Decisions = append(h.Decisions, "announce "+a.Fact.String())
 		case saga.Answer:

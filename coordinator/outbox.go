@@ -10,8 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/kafka"
@@ -134,19 +132,15 @@ func (o *outbox) publish(ctx context.Context, rows []published) error {
 	return crash.Fail(crash.CoordinatorAfterMark)
 }
 
+// record is the event as it is published; its body is encoded since it was decided about.
 func (o *outbox) record(ev *orderv1.OutboxEvent) (*kgo.Record, error) {
-	kind, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(ev.GetType()))
-	if err != nil {
-		return nil, fmt.Errorf("event %s: type %q: %w", ev.GetId(), ev.GetType(), err)
-	}
-	body := kind.New().Interface()
-	if err := proto.Unmarshal(ev.GetBody(), body); err != nil {
-		return nil, fmt.Errorf("event %s: decoding %s: %w", ev.GetId(), ev.GetType(), err)
-	}
-	return message.Encode(o.topic, ev.GetOrderId(), message.Event{
+	record, err := message.Encoded(o.topic, ev.GetOrderId(), ev.GetType(), ev.GetBody(), message.Event{
 		ID: ev.GetId(), Source: Source, Subject: ev.GetOrderId(), CorrelationID: ev.GetSagaId(), Time: ev.GetAt().AsTime(),
-		Data: body,
 	})
+	if err != nil {
+		return nil, fmt.Errorf("event %s: %w", ev.GetId(), err)
+	}
+	return record, nil
 }
 
 // Rows are claimed by their state and for a while, so that no transaction is open while the broker is asked, and two

@@ -68,6 +68,12 @@ func Encode(topic, key string, event Event) (*kgo.Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s for %s: %w", name, topic, err)
 	}
+	return Encoded(topic, key, string(name), value, event)
+}
+
+// Encoded makes the record of an event whose data is encoded already, as a message of that full name; Data is not looked
+// at.
+func Encoded(topic, key, name string, value []byte, event Event) (*kgo.Record, error) {
 	if event.ID == "" {
 		id, err := uuid.NewV7()
 		if err != nil {
@@ -78,22 +84,28 @@ func Encode(topic, key string, event Event) (*kgo.Record, error) {
 	if event.Time.IsZero() {
 		event.Time = time.Now()
 	}
-	// Room for one more: the tracing hook appends traceparent.
-	headers := make([]kgo.RecordHeader, 0, 10)
-	for _, h := range [...]struct {
+	fields := [...]struct {
 		key, value string
 		optional   bool
 	}{
 		{HeaderSpecVersion, specVersion, false},
 		{HeaderID, event.ID, false},
-		{HeaderType, string(name), false},
+		{HeaderType, name, false},
 		{HeaderSource, event.Source, false},
 		{HeaderSubject, event.Subject, true},
 		{HeaderTime, event.Time.UTC().Format(time.RFC3339Nano), false},
 		{HeaderCorrelationID, event.CorrelationID, true},
 		{HeaderCausationID, event.CausationID, true},
 		{HeaderContentType, contentType, false},
-	} {
+	}
+	size := 0
+	for i := range fields {
+		size += len(fields[i].value)
+	}
+	// One piece of memory holds all values, and there is room for one more header: the tracing hook appends traceparent.
+	headers, text := make([]kgo.RecordHeader, 0, len(fields)+1), make([]byte, 0, size)
+	for i := range fields {
+		h := &fields[i]
 		if h.value == "" && h.optional {
 			continue
 		}
@@ -104,7 +116,9 @@ func Encode(topic, key string, event Event) (*kgo.Record, error) {
 		if err := checkText(h.value); err != nil {
 			return nil, fmt.Errorf("encoding %s for %s: header %s: %w", name, topic, h.key, err)
 		}
-		headers = append(headers, kgo.RecordHeader{Key: h.key, Value: []byte(h.value)})
+		at := len(text)
+		text = append(text, h.value...)
+		headers = append(headers, kgo.RecordHeader{Key: h.key, Value: text[at:len(text):len(text)]})
 	}
 	return &kgo.Record{Topic: topic, Key: []byte(key), Value: value, Headers: headers}, nil
 }
@@ -209,6 +223,9 @@ func checkText(s string) error {
 	if len(s) > maxText {
 		return fmt.Errorf("%d bytes are more than %d", len(s), maxText)
 	}
+	if isPlain(s) {
+		return nil
+	}
 	if !utf8.ValidString(s) {
 		return errors.New("not UTF-8")
 	}
@@ -218,4 +235,14 @@ func checkText(s string) error {
 		}
 	}
 	return nil
+}
+
+// isPlain says that the text is printable ASCII, as nearly every one is: looking at the bytes is enough.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
