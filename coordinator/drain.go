@@ -44,6 +44,9 @@ const (
 	stallAfter, maxStallAfter = 2 * time.Second, 30 * time.Second
 	// crawl is the part of its best rate below which a queue counts as standing still.
 	crawl = 0.05
+	// trickle is so slow that it is no way of working either: one poll takes up to 200 records, so what comes one by one
+	// comes past a reader that is away, from the few partitions that somebody else has taken over.
+	trickle = 1.0
 	// bestHalfLife is how slowly the best rate of a queue is forgotten.
 	bestHalfLife = 10 * time.Minute
 	// catchUpShare is the part of a participant's rate that new orders get while it catches up.
@@ -69,7 +72,7 @@ type queue struct {
 	busySince time.Time
 	busyFrom  int64 // what had been read then
 	movedAt   time.Time
-	// pause is the longest time between two steps forward lately.
+	// pause is the longest time between two batches lately.
 	pause time.Duration
 }
 
@@ -107,11 +110,16 @@ func fading(took time.Duration) float64 { return 1 - math.Exp(-took.Seconds()/ra
 // step notes progress since the last look.
 func (q *queue) step(now, last time.Time, records float64) {
 	took := max(now.Sub(q.movedAt), time.Millisecond)
-	q.pause = max(q.pause*7/10, took)
+	q.pause = q.pause * 7 / 10
+	// Only a batch is worth waiting for. Few records after a long time are a reader that was away, and may be again:
+	// who takes its standstill for its way of working is patient with it the next time, and reckons with what it "does".
+	if q.state != stalled && records >= learnFrom {
+		q.pause = max(q.pause, took)
+	}
 	q.movedAt = now
 	if q.state == stalled {
 		took = max(now.Sub(last), time.Millisecond)
-		if records/took.Seconds() < crawl*q.best {
+		if records/took.Seconds() < max(trickle, crawl*q.best) {
 			return
 		}
 		// What it can do shows from here on.
@@ -129,7 +137,7 @@ func (q *queue) step(now, last time.Time, records float64) {
 func (q *queue) judge(now time.Time) {
 	patience := min(maxStallAfter, max(stallAfter, 3*q.pause))
 	still := now.Sub(q.movedAt) >= patience
-	crawling := now.Sub(q.busySince) >= patience && q.rate < crawl*q.best
+	crawling := now.Sub(q.busySince) >= patience && q.rate < max(trickle, crawl*q.best)
 	if still || crawling {
 		q.state = stalled
 	}
@@ -174,8 +182,13 @@ type verdict struct {
 	full bool
 }
 
-// retryFull is how long shops are asked to stay away from a participant whose backlog is full.
-const retryFull = time.Minute
+const (
+	// retryFull is how long shops are asked to stay away from a participant whose backlog is full.
+	retryFull = time.Minute
+	// retryMost is how long they are asked to stay away at most otherwise. The estimate is made from a few seconds and may
+	// be wrong for longer ones; coming back too early costs next to nothing.
+	retryMost = 15 * time.Second
+)
 
 // judgeOrders says how many orders may come in until the next look, which comes after the given time. Queues that a
 // look found are changed: one that has caught up moves again.
@@ -222,7 +235,7 @@ func judgeOrders(queues []*queue, t terms, next time.Duration) verdict {
 	}
 	v.admit = int(math.Ceil(max(0, min(room, limit))))
 	// Down to where there is room again, with a bit to spare: waves of returning clients are what this is to prevent.
-	v.retryAfter = min(retryFull, max(time.Second, v.wait-t.within/2))
+	v.retryAfter = min(retryMost, max(time.Second, v.wait-t.within/2))
 	if v.at == "" {
 		v.at = slices.MaxFunc(queues, func(a, b *queue) int { return cmp.Compare(a.waiting, b.waiting) }).name
 	}

@@ -105,6 +105,38 @@ func TestDrain_verdicts(t *testing.T) {
 	}
 }
 
+// A reader that dies again and again, and comes back for a moment each time, takes a record now and then while the rest
+// waits. That says nothing about how fast it works, and no long standstill is a batch: the door does not close.
+func TestDrain_a_reader_that_keeps_dying_does_not_close_the_shop(t *testing.T) {
+	t.Parallel()
+	for _, calm := range []int64{1, 3, 25} {
+		t.Run(fmt.Sprint(calm, " a look"), func(t *testing.T) {
+			t.Parallel()
+			d := coordinator.NewDrain(3*time.Second, 10_000, map[string]int{"coordinator": 5})
+			now, read, closed := time.Now(), int64(10_000), 0
+			play := func(looks int, waiting, took int64) {
+				for range looks {
+					now, read = now.Add(look), read+took
+					v := d.Look(now, look, map[string][2]int64{"coordinator": {waiting, read}})
+					require.LessOrEqual(t, v.RetryAfter, 15*time.Second)
+					if v.Admit == 0 {
+						closed++
+					}
+				}
+			}
+			play(40, 0, calm)
+			for _, dead := range []int{7, 7, 7, 20, 60, 140, 7, 7} {
+				play(dead, 25, 0)
+				play(1, 25, 1)
+			}
+			play(40, 25, 0)
+			require.Zero(t, closed)
+			play(20, 5, calm)
+			require.Equal(t, "moving", d.State("coordinator"))
+		})
+	}
+}
+
 // An order passes a queue more than once, waits in several, and does not wait for what it can do without.
 func TestDrain_adds_up_the_queues_of_an_order(t *testing.T) {
 	t.Parallel()
