@@ -22,16 +22,16 @@ func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench WORKLOAD",
 		Short: "Load the platform and measure what an order costs: sagas a second, latency, CPU, WAL, rows, memory",
-		Long: "Start a PostgreSQL and a broker for this run alone, load the platform's production code in this process, and\n" +
-			"measure it. Workloads:\n\n" +
+		Long: "Start a PostgreSQL and a broker for this run alone, load the platform's production code in this\n" +
+			"process, and measure it. Workloads:\n\n" +
 			"  three-step   reserve, pay, ship; 10 % of the orders are declined and 5 % refused by the carrier, and undone;\n" +
 			"               participants with nothing but their books to keep\n" +
 			"  fulfilment   the whole order saga with the real services and simulated providers\n" +
 			"  http         the same with orders over the REST API\n" +
 			"  hot-sku      the same with orders that all want one SKU, beside orders that do not\n\n" +
 			"--in-flight keeps so many orders open (throughput), --rate places them when they are due (latency). Ends with\n" +
-			"one line of JSON. Exit status 1 if anything does not add up, 2 for what cannot work, 130 if it was stopped; then\n" +
-			"the report says what was measured until then.",
+			"one line of JSON. Exit status 1 if anything does not add up, 2 for what cannot work, 130 if it was stopped;\n" +
+			"then the report says what was measured until then.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{fmt.Errorf("bench wants one WORKLOAD: %s", strings.Join(bench.Workloads, ", "))}
@@ -55,8 +55,8 @@ func benchCommand() *cobra.Command {
 	flags.StringSliceVar(&o.Kafka, "kafka", nil, "brokers of a Kafka to use; default: one in this process")
 	flags.IntVar(&o.KafkaPID, "kafka-pid", 0, "process id of that broker, to count its CPU time")
 	flags.StringVar(&report, "report", "", "write the report as JSON to this file")
-	flags.StringVar(&o.CPUProfile, "cpuprofile", "", "write a Go CPU profile of the measured time to this file, labelled by part")
-	flags.StringVar(&o.Trace, "trace", "", "write a Go execution trace of the measured time to this file")
+	flags.StringVar(&o.CPUProfile, "cpuprofile", "", "write a Go CPU profile of the measured time here, labelled by part")
+	flags.StringVar(&o.Trace, "trace", "", "write a Go execution trace of the measured time here")
 	flags.BoolVar(&o.Waits, "waits", false, "sample what PostgreSQL waits for, and add up its statements")
 	return cmd
 }

@@ -53,7 +53,7 @@ func (b batches) readFrom(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("reading metrics: %w", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // it was read
+	defer response.Body.Close()
 	return b.read(response.Body)
 }
 

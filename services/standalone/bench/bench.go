@@ -204,7 +204,7 @@ func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measu
 func (r *run) tellWaits(ctx context.Context, w *waiting, sagas int) (err error) {
 	r.report.Waits, r.report.Statements, err = w.stop(ctx, r.ground.statements, sagas)
 	if !r.ground.statements {
-		r.report.Notes = append(r.report.Notes, "this PostgreSQL has no pg_stat_statements, so its statements were not added up")
+		r.report.Notes = append(r.report.Notes, "PostgreSQL has no pg_stat_statements here, so its statements are unknown")
 	}
 	return err
 }
@@ -238,7 +238,8 @@ func (r *run) finish(ctx context.Context) error {
 	}
 	r.o.Progress("looking whether everything adds up")
 	if open > 0 || strangers > 0 {
-		report.Wrong = append(report.Wrong, fmt.Sprintf("%d orders are open, and %d ended that nobody placed, or twice", open, strangers))
+		report.Wrong = append(report.Wrong,
+			fmt.Sprintf("%d orders are open, and %d ended that nobody placed, or twice", open, strangers))
 	}
 	r.all.scarce = r.o.Stock > 0
 	wrong, err := r.platform.check(ctx, r.ground, r.all)

@@ -34,7 +34,8 @@ const hotSKU = "SKU-HOT"
 // partsOf says which part of cpu_ms_saga a member's time belongs to.
 var partsOf = map[string]string{
 	stack.Coordinator: partCoordinator,
-	stack.Inventory:   partWorkers, stack.Payment: partWorkers, stack.Shipping: partWorkers, stack.Notification: partWorkers,
+	stack.Inventory:   partWorkers, stack.Payment: partWorkers,
+	stack.Shipping: partWorkers, stack.Notification: partWorkers,
 	stack.GatewaySim: partProviders, stack.CarrierSim: partProviders, stack.MailSink: partProviders,
 	stack.Audit: partGenerator,
 }

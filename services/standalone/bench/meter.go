@@ -95,7 +95,10 @@ func (m *meter) count(ctx context.Context, r *reading) error {
 	return nil
 }
 
-const othersSQL = `SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`
+const othersSQL = `
+SELECT count(*)
+FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`
 
 // settle waits until nobody else is connected.
 func (m *meter) settle(ctx context.Context) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/pprof"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,17 +41,12 @@ type expected struct {
 
 func (e *expected) orders() int64 { return e.fates[completes] + e.fates[declined] + e.fates[refused] }
 
-// inCoordinator labels what a generator's goroutine does inside of the coordinator.
-var inCoordinator = pprof.WithLabels(context.Background(), pprof.Labels(partLabel, partCoordinator))
-
-// place hands an order to a coordinator in this process.
+// place hands an order to a coordinator in this process, which counts as the coordinator's work from there on.
 func place(
 	ctx context.Context, c *coordinator.Service, reference, sku string, f fate,
 ) (id uuid.UUID, outcome load.Outcome, err error) {
 	o := newOrder(reference, sku, f)
-	pprof.SetGoroutineLabels(inCoordinator)
-	defer pprof.SetGoroutineLabels(ctx)
-	id, err = c.Place(ctx, reference, o)
+	as(ctx, partCoordinator, func(ctx context.Context) { id, err = c.Place(ctx, reference, o) })
 	switch {
 	case err == nil:
 		return id, load.Accepted, nil

@@ -153,14 +153,14 @@ func (r *Report) Print(w io.Writer) {
 		how = fmt.Sprintf("open loop, %g a second", r.Rate)
 	}
 	line("workload", "%s, %s, %s broker, PostgreSQL %s, %d cores", r.Workload, how, r.Broker, r.Postgres, r.Cores)
-	r.Measured.print(line)
+	r.tell(line)
 	if s := r.Spread; s != nil {
 		line("", "")
 		line("spread over SKUs", "%g sagas a second; one SKU has %g of that", s.SagasPerS, r.Ratio)
-		s.print(line)
+		s.tell(line)
 	}
-	r.Intake.print("intake", line)
-	r.IntakeAlone.print("intake alone", line)
+	r.Intake.tell("intake", line)
+	r.IntakeAlone.tell("intake alone", line)
 	line("", "")
 	line("of the whole run", "")
 	line("rows, commits a saga", "%g rows written, %g commits, HOT share %g", r.RowWrites, r.Commits, r.HotShare)
@@ -189,7 +189,7 @@ func (r *Report) Print(w io.Writer) {
 	}
 }
 
-func (m *Measured) print(line func(name, format string, args ...any)) {
+func (m *Measured) tell(line func(name, format string, args ...any)) {
 	line("sagas", "%d in %g s: %d completed, %d compensated", m.Sagas, m.Seconds, m.Completed, m.Compensated)
 	line("sagas a second", "%g", m.SagasPerS)
 	line("order to end", "p50 %g  p95 %g  p99 %g  p999 %g ms", m.P50, m.P95, m.P99, m.P999)
@@ -203,7 +203,7 @@ func (m *Measured) print(line func(name, format string, args ...any)) {
 	line("bytes a saga", "%g WAL, %g database, %g Go (%g allocations)", m.WAL, m.DatabaseBytes, m.AllocBytes, m.Allocs)
 }
 
-func (i *Intake) print(name string, line func(name, format string, args ...any)) {
+func (i *Intake) tell(name string, line func(name, format string, args ...any)) {
 	if i == nil {
 		return
 	}

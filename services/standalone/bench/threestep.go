@@ -71,7 +71,7 @@ var participants = []struct {
 		worker.Handle(w, worker.Handler[*inventoryv1.ReserveStock, *inventoryv1.ReleaseStock]{
 			Do: each(func(c *inventoryv1.ReserveStock) worker.Outcome {
 				line := c.GetLines()[0]
-				return holds("stock", int64(line.GetQuantity()), line.GetSku())
+				return holds("stock", line.GetQuantity(), line.GetSku())
 			}),
 			Undo: undone[*inventoryv1.ReserveStock, *inventoryv1.ReleaseStock],
 		})

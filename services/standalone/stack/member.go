@@ -92,7 +92,7 @@ func (m *member) startGoroutine(ctx context.Context, environ []string, log io.Wr
 	go func() {
 		defer close(done)
 		defer log.Close()
-		m.around(m.program.name, func() {
+		m.around(m.name, func() {
 			m.status.Store(int32(m.execute(ctx, []string{"serve"}, environ, log, log, m.made)))
 		})
 	}()
