@@ -88,19 +88,20 @@ type tracedKey struct{}
 
 // traced is a request on its way through the tracing, which knows nothing of echo.
 type traced struct {
-	c   echo.Context
-	err error
+	c    echo.Context
+	next echo.HandlerFunc
+	err  error
 }
 
-// trace makes a span of a request, and answers errors itself so that the span knows the status. Requests that are
+// tracing makes a span of a request, and answers errors itself so that the span knows the status. Requests that are
 // refused because there are too many do not come here: a span costs more than the refusal.
-func (s *Server) trace(next echo.HandlerFunc) echo.HandlerFunc {
-	next = s.recoverPanic(next)
+func (s *Server) tracing() echo.MiddlewareFunc {
+	// Made once: echo calls the function that is returned here for every request.
 	handler := otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := r.Context().Value(tracedKey{}).(*traced) //nolint:forcetypeassert // as it was put there below
 		t.c.SetRequest(r)
 		t.c.Response().Writer = w
-		if t.err = next(t.c); t.err != nil {
+		if t.err = s.recoverPanic(t.next)(t.c); t.err != nil {
 			t.c.Error(t.err)
 			t.err = &answeredError{t.err}
 		}
@@ -109,14 +110,16 @@ func (s *Server) trace(next echo.HandlerFunc) echo.HandlerFunc {
 		span.SetName(method + " " + route)
 		span.SetAttributes(attribute.String("http.route", route))
 	}), "http")
-	return func(c echo.Context) error {
-		if isHealthPath(c.Path()) {
-			return next(c)
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if isHealthPath(c.Path()) {
+				return next(c)
+			}
+			t, w := &traced{c: c, next: next}, c.Response().Writer
+			defer func() { c.Response().Writer = w }()
+			handler.ServeHTTP(w, c.Request().WithContext(context.WithValue(c.Request().Context(), tracedKey{}, t)))
+			return t.err
 		}
-		t, w := &traced{c: c}, c.Response().Writer
-		defer func() { c.Response().Writer = w }()
-		handler.ServeHTTP(w, c.Request().WithContext(context.WithValue(c.Request().Context(), tracedKey{}, t)))
-		return t.err
 	}
 }
 

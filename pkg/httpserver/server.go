@@ -83,7 +83,7 @@ func New(options Options) (*Server, error) {
 	bound := &limit{maxRequests: int64(options.MaxRequests), maxStreams: int64(options.MaxStreams)}
 	s.echo.Use(s.identify, s.observe(), s.recoverPanic, s.deadlines, bound.middleware, refuseCrossOrigin())
 	s.echo.Use(options.Before...)
-	s.echo.Use(s.trace, s.readBody)
+	s.echo.Use(s.tracing(), s.readBody)
 	if options.Spec != nil {
 		validate, err := newValidator(options.Spec)
 		if err != nil {
