@@ -232,7 +232,7 @@ func (r *run) finish(ctx context.Context) error {
 	n := float64(max(1, r.all.completed+r.all.compensated))
 	report.RowWrites = digits(float64(now.writes-r.base.writes) / n)
 	report.Commits = digits(float64(now.commits-r.base.commits) / n)
-	report.HotShare = digits(float64(now.hot-r.base.hot) / float64(max(1, now.upd-r.base.upd)))
+	report.HotByTable, report.HotShare = hotShares(r.base, now)
 	if report.Stopped {
 		return nil
 	}

@@ -11,12 +11,16 @@ import (
 
 // reading is what the meters show at an instant.
 type reading struct {
-	at                        time.Time
-	self, postgres, kafka     time.Duration
-	allocs, allocated         uint64
-	wal, databases            int64
-	writes, commits, upd, hot int64
+	at                    time.Time
+	self, postgres, kafka time.Duration
+	allocs, allocated     uint64
+	wal, databases        int64
+	writes, commits       int64
+	// updates are counted by "database.table".
+	updates map[string]updates
 }
+
+type updates struct{ all, hot int64 }
 
 // meter reads the clocks of one run.
 type meter struct {
@@ -61,9 +65,11 @@ FROM pg_stat_database`
 
 const updatesSQL = `
 SELECT
-    coalesce(sum(n_tup_upd), 0)::bigint,
-    coalesce(sum(n_tup_hot_upd), 0)::bigint
-FROM pg_stat_user_tables`
+    relname,
+    n_tup_upd,
+    n_tup_hot_upd
+FROM pg_stat_user_tables
+WHERE n_tup_upd > 0`
 
 // count adds the server's counters. A connection reports what it did up to ten seconds later, but for sure when it
 // ends; so they are right when the platform has been stopped, and not before.
@@ -79,20 +85,48 @@ func (m *meter) count(ctx context.Context, r *reading) error {
 	if err != nil {
 		return fmt.Errorf("listing databases: %w", err)
 	}
+	r.updates = map[string]updates{}
 	for _, name := range names {
-		conn, err := m.ground.connect(ctx, name)
-		if err != nil {
-			return err
-		}
-		var updates, hot int64
-		err = conn.QueryRow(ctx, updatesSQL).Scan(&updates, &hot)
-		_ = conn.Close(ctx) // it has answered
-		if err != nil {
+		if err := m.countUpdates(ctx, name, r.updates); err != nil {
 			return fmt.Errorf("reading the counters of %s: %w", name, err)
 		}
-		r.upd, r.hot = r.upd+updates, r.hot+hot
 	}
 	return nil
+}
+
+func (m *meter) countUpdates(ctx context.Context, database string, into map[string]updates) error {
+	conn, err := m.ground.connect(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx) //nolint:errcheck // it has answered
+	rows, err := conn.Query(ctx, updatesSQL)
+	if err != nil {
+		return err
+	}
+	var (
+		table string
+		one   updates
+	)
+	_, err = pgx.ForEachRow(rows, []any{&table, &one.all, &one.hot}, func() error {
+		into[database+"."+table] = one
+		return nil
+	})
+	return err
+}
+
+// hotShares says which part of the updates since a reading touched no index: of each table, and of all.
+func hotShares(a, b reading) (byTable map[string]float64, share float64) {
+	var sum updates
+	byTable = map[string]float64{}
+	for table, now := range b.updates {
+		all, hot := now.all-a.updates[table].all, now.hot-a.updates[table].hot
+		if all > 0 {
+			byTable[table] = digits(float64(hot) / float64(all))
+		}
+		sum.all, sum.hot = sum.all+all, sum.hot+hot
+	}
+	return byTable, digits(float64(sum.hot) / float64(max(1, sum.all)))
 }
 
 const othersSQL = `

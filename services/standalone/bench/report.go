@@ -39,6 +39,8 @@ type Report struct {
 	RowWrites float64 `json:"row_writes_saga"`
 	Commits   float64 `json:"commits_saga"`
 	HotShare  float64 `json:"hot_share"`
+	// HotByTable is that of each "database.table" that is updated.
+	HotByTable map[string]float64 `json:"hot_by_table"`
 	// Batches are records or requests of a transaction, on average.
 	Batches map[string]float64 `json:"batch"`
 	PeakRSS float64            `json:"peak_rss_mib"`
@@ -164,6 +166,7 @@ func (r *Report) Print(w io.Writer) {
 	line("", "")
 	line("of the whole run", "")
 	line("rows, commits a saga", "%g rows written, %g commits, HOT share %g", r.RowWrites, r.Commits, r.HotShare)
+	line("HOT by table", "%s", list(r.HotByTable))
 	line("batches", "%s", list(r.Batches))
 	line("peak memory", "%g MiB (without PostgreSQL)", r.PeakRSS)
 	if len(r.Waits) > 0 {
