@@ -41,6 +41,26 @@ func TestRun_omits_nothing_while_the_system_stands_still(t *testing.T) {
 	})
 }
 
+func TestRun_sends_late_together_and_never_early(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		r, err := load.Run(t.Context(), load.Options{
+			Rate: 1000, Duration: time.Second, Every: 10 * time.Millisecond,
+			Do: func(_ context.Context, _ int, due time.Time) load.Outcome {
+				require.Zero(t, time.Since(start)%(10*time.Millisecond))
+				require.False(t, due.After(time.Now()))
+				return load.Accepted
+			},
+		})
+		require.NoError(t, err)
+		require.Equal(t, 1000, r.Sent)
+		took := r.Latency[load.Accepted]
+		require.InDelta(t, 4500*time.Microsecond, took.At(50), 1e6, "the time before they were sent counts")
+		require.Equal(t, 9*time.Millisecond, r.Late)
+	})
+}
+
 func TestRun_does_not_hide_what_it_did_not_send(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

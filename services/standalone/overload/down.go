@@ -29,7 +29,7 @@ const (
 	// again a while later. They are placed during the last seconds before it.
 	completing      = "completing"
 	completingToken = "tok_capture_answer_lost"
-	completingFor   = 4 * time.Second
+	completingFor   = 6 * time.Second
 	completingEvery = 50 * time.Millisecond
 	downFor         = 15 * time.Second
 )
