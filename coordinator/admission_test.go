@@ -12,10 +12,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"recourse.dev/coordinator"
+	"recourse.dev/migrations"
 	"recourse.dev/pkg/kafka/kafkatest"
+	"recourse.dev/pkg/pg"
 	"recourse.dev/pkg/pgtest"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
@@ -164,6 +167,23 @@ func TestAdmission_refusals_share_their_question(t *testing.T) {
 	wg.Wait()
 	require.EqualValues(t, clients*each, refused.Load())
 	require.LessOrEqual(t, asked(), int64(clients*each/4), "one statement for many")
+}
+
+// Looking for the keys of refusals costs the same however many orders there are.
+func TestAdmission_keys_are_looked_up_one_by_one_in_the_index(t *testing.T) {
+	t.Parallel()
+	pool, err := pg.Open(t.Context(), pg.Config{
+		URL: pgtest.URL(t, migrations.FS("coordinator")), AppName: "test", MaxConns: 1,
+	})
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	_, err = pool.Exec(t.Context(), "PREPARE known (text[], text[]) AS "+coordinator.Statements()["known keys"])
+	require.NoError(t, err)
+	rows, err := pool.Query(t.Context(), "EXPLAIN EXECUTE known ('{a}', '{b}')", pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(plan, "\n"), "Index Cond: ((scope = wanted.scope) AND (key = wanted.key))")
 }
 
 // What a refusal costs the server, without the network: it is decided before the body is read.
