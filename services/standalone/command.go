@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"recourse.dev/pkg/service"
+	"recourse.dev/services/standalone/explore"
+	"recourse.dev/services/standalone/invariant"
 	"recourse.dev/services/standalone/sim"
 	"recourse.dev/services/standalone/stack"
 )
@@ -33,7 +34,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	root.AddCommand(
 		devCommand(),
-		demoCommand(), simCommand(), auditCommand(), exploreCommand(), serveCommand(), versionCommand(),
+		demoCommand(), sim.Command(), auditCommand(), explore.Command(), serveCommand(), versionCommand(),
 	)
 	root.AddCommand(chaosCommand(), mutantsCommand(), upgradeCommand())
 	root.AddCommand(overloadCommand(), benchCommand())
@@ -49,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.As(err, &status):
 		return int(status)
-	case errors.Is(err, errNotGreen):
+	case errors.Is(err, errNotGreen), errors.Is(err, invariant.ErrBroken):
 		return 1
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "recourse: interrupted")
@@ -66,54 +67,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
-func simCommand() *cobra.Command {
-	var o sim.Options
-	var replay uint64
-	cmd := &cobra.Command{
-		Use:   "sim",
-		Short: "Play seeded histories of sagas against the decision code",
-		Long: "Play seeded histories of sagas in virtual time against the decision code that production runs, with\n" +
-			"losses, repeats, delays, crashes and wishes at every point. Ends with one line of JSON; exit status 1 if\n" +
-			"an invariant broke or a rare path was never taken.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("replay") {
-				hash, trace, err := sim.Replay(replay)
-				for _, line := range trace {
-					fmt.Fprintln(cmd.OutOrStdout(), line)
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "trace hash %016x\n", hash)
-				return err
-			}
-			if o.Workers < 0 {
-				return fmt.Errorf("--workers %d: want 0 or more", o.Workers)
-			}
-			r := sim.Run(cmd.Context(), o)
-			if r.First != nil {
-				for _, line := range r.First.Trace {
-					fmt.Fprintln(cmd.ErrOrStderr(), line)
-				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "seed %d: %s\nsee it again: recourse sim --replay %d\n", r.First.Seed, r.First.What, r.First.Seed)
-				r.First.Trace = nil
-			}
-			line, err := json.Marshal(r)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), string(line))
-			if r.Failed() {
-				return errNotGreen
-			}
-			return cmd.Context().Err()
-		},
-	}
-	cmd.Flags().Uint64Var(&o.Seeds, "seeds", 1_000_000, "histories to play")
-	cmd.Flags().Uint64Var(&o.From, "from", 0, "first seed")
-	cmd.Flags().IntVar(&o.Workers, "workers", 0, "histories side by side; 0 is one for each core")
-	cmd.Flags().Uint64Var(&replay, "replay", 0, "tell the story of one seed and end")
-	return cmd
-}
 
 func serveCommand() *cobra.Command {
 	return &cobra.Command{

@@ -7,6 +7,9 @@ import (
 	"recourse.dev/coordinator/saga"
 )
 
+// ErrBroken is what a command ends with that has shown what broke already.
+var ErrBroken = errors.New("not green")
+
 // World is the ground truth.
 type World interface {
 	// Live is the number of effect keys under which the step's effect is there.

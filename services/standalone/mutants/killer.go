@@ -112,13 +112,13 @@ func culprit(text string) string {
 	return tail(text)
 }
 
-// binary builds the program once.
+// binary builds simulator and explorer once.
 func (b *bench) binary(ctx context.Context) (string, error) {
-	path := filepath.Join(b.dir, "recourse")
+	path := filepath.Join(b.dir, "play")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	out, err := b.command(ctx, "go", "build", "-ldflags=-s -w", "-o", path, "./services/standalone").CombinedOutput()
+	out, err := b.command(ctx, "go", "build", "-ldflags=-s -w", "-o", path, "./services/standalone/mutants/play").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building it: %w\n%s", err, tail(string(out)))
 	}

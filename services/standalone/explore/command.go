@@ -1,4 +1,4 @@
-package main
+package explore
 
 import (
 	"encoding/json"
@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"recourse.dev/services/standalone/explore"
+	"recourse.dev/services/standalone/invariant"
 )
 
-func exploreCommand() *cobra.Command {
-	o := explore.Options{Bounds: explore.DefaultBounds}
+// Command is recourse explore.
+func Command() *cobra.Command {
+	o := Options{Bounds: DefaultBounds}
 	cmd := &cobra.Command{
 		Use:   "explore",
 		Short: "Play every history of a few small definitions against the decision code",
@@ -22,8 +23,8 @@ func exploreCommand() *cobra.Command {
 			"coordinator/saga/testdata. Ends with one line of JSON; exit status 1 if a promise broke.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Only != "" && !slices.Contains(explore.Names(), o.Only) {
-				return fmt.Errorf("there is no definition %q; --only takes one of %s", o.Only, strings.Join(explore.Names(), ", "))
+			if o.Only != "" && !slices.Contains(Names(), o.Only) {
+				return fmt.Errorf("there is no definition %q; --only takes one of %s", o.Only, strings.Join(Names(), ", "))
 			}
 			if o.Workers < 0 || o.MaxStates < 0 {
 				return fmt.Errorf("--workers %d, --max-states %d: want 0 or more", o.Workers, o.MaxStates)
@@ -31,7 +32,7 @@ func exploreCommand() *cobra.Command {
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "%-18s %10s %12s %6s %10s %12s %8s\n",
 				"definition", "states", "transitions", "depth", "completed", "compensated", "seconds")
-			o.Each = func(r explore.Result) {
+			o.Each = func(r Result) {
 				end := ""
 				if !r.Complete {
 					end = "  not complete"
@@ -42,7 +43,7 @@ func exploreCommand() *cobra.Command {
 				fmt.Fprintf(out, "%-18s %10d %12d %6d %10d %12d %8.1f%s\n",
 					r.Definition, r.States, r.Transitions, r.Depth, r.Completed, r.Compensated, r.Seconds, end)
 			}
-			r := explore.Run(cmd.Context(), o)
+			r := Run(cmd.Context(), o)
 			if r.First != nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "\n%s\n%s: %s, after %d moves\n",
 					r.First.Scenario, r.First.Definition, r.First.What, r.First.Moves)
@@ -53,7 +54,7 @@ func exploreCommand() *cobra.Command {
 			}
 			fmt.Fprintln(out, string(line))
 			if r.Failed() {
-				return errNotGreen
+				return invariant.ErrBroken
 			}
 			return cmd.Context().Err()
 		},
