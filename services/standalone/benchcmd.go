@@ -48,7 +48,7 @@ func benchCommand() *cobra.Command {
 	flags.DurationVar(&o.Duration, "duration", 0, "for how long to place orders, in place of --sagas")
 	flags.IntVar(&o.InFlight, "in-flight", 0, "orders to keep open (default 4000; 2000 with the real services)")
 	flags.Float64Var(&o.Rate, "rate", 0, "orders a second to place, in place of --in-flight")
-	flags.IntVar(&o.Warmup, "warmup", 2000, "orders that go first and are not measured")
+	flags.IntVar(&o.Warmup, "warmup", 1000, "orders that go first and are not measured")
 	flags.Uint64Var(&o.Seed, "seed", 0, "where in the mix to begin")
 	flags.IntVar(&o.Workers, "workers", 1, "inventory workers")
 	flags.IntVar(&o.Stock, "stock", 0, "units of the one SKU of hot-sku; 0 is enough for all")
