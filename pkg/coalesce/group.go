@@ -141,7 +141,9 @@ func (g *Group[In, Out]) drain() {
 		began := time.Now()
 		g.answer(batch)
 		ended := time.Now()
-		time.Sleep(max(g.pause, g.pacer.Pause(n, 0, ended.Sub(began), ended)))
+		if pause := max(g.pause, g.pacer.Pause(n, 0, ended.Sub(began), ended)); pause > 0 {
+			<-time.After(pause)
+		}
 	}
 }
 

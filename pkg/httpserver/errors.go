@@ -23,30 +23,31 @@ func (s *Server) handleError(err error, c echo.Context) {
 	p := s.problemOf(err)
 	switch {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		s.note(c, slog.LevelDebug, "the client went away", "error", err)
+		s.logFor(c, slog.LevelDebug).DebugContext(ctx, "the client went away", "error", err)
 		return
 	case p.Status() >= http.StatusInternalServerError:
-		s.note(c, slog.LevelError, "request failed", "code", p.Code, "status", p.Status(), "error", err)
+		s.logFor(c, slog.LevelError).ErrorContext(ctx, "request failed", "code", p.Code, "status", p.Status(), "error", err)
 	default:
-		s.note(c, slog.LevelDebug, "request refused", "code", p.Code, "status", p.Status(), "error", err)
+		s.logFor(c, slog.LevelDebug).DebugContext(ctx, "request refused", "code", p.Code, "status", p.Status(), "error", err)
 	}
 	if c.Response().Committed {
 		// Part of an answer is out; breaking the connection is all that tells the client that the rest is missing.
 		panic(http.ErrAbortHandler)
 	}
 	if err := writeProblem(c, p); err != nil {
-		s.note(c, slog.LevelDebug, "writing a problem failed", "error", err)
+		s.logFor(c, slog.LevelDebug).DebugContext(ctx, "writing a problem failed", "error", err)
 	}
 }
 
-// note logs something about a request. What nobody wants to read costs next to nothing.
-func (s *Server) note(c echo.Context, level slog.Level, message string, args ...any) {
+var nobody = slog.New(slog.DiscardHandler)
+
+// logFor logs about a request. What nobody wants to read costs next to nothing.
+func (s *Server) logFor(c echo.Context, level slog.Level) *slog.Logger {
 	ctx := c.Request().Context()
 	if !s.options.Log.Enabled(ctx, level) {
-		return
+		return nobody
 	}
-	s.options.Log.With("method", c.Request().Method, "route", c.Path(), "request_id", RequestID(ctx)).
-		Log(ctx, level, message, args...)
+	return s.options.Log.With("method", c.Request().Method, "route", c.Path(), "request_id", RequestID(ctx))
 }
 
 func writeProblem(c echo.Context, p *Problem) error {
