@@ -4,6 +4,7 @@
 //   - Open: a pool with our settings, names itself to the server, traced.
 //   - InTx and InTxV: the only way a transaction is opened. Serialization failures and deadlocks run the function
 //     again, so it must not do anything that cannot be repeated: no network call, no channel send.
+//   - Collect: lists and sums for people, planned for their parameters; everything else is planned once, by key.
 //   - IsTransient: is the database (or the way to it) the trouble, or the statement? Loops pause on the first and may
 //     blame the record in hand only for the second.
 //   - Migrate, CheckMigrated, CreateDatabase: schema, applied by the `migrate` command and never by `serve`.
