@@ -87,10 +87,10 @@ func playBench(ctx context.Context, cmd *cobra.Command, o bench.Options, report 
 		fmt.Fprintf(stdout, "%5.1f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
 	r, err := bench.Run(ctx, o)
-	if err != nil {
+	if r == nil {
 		return err
 	}
-	return tellBench(stdout, r, report)
+	return errors.Join(err, tellBench(stdout, r, report))
 }
 
 func tellBench(stdout io.Writer, r *bench.Report, report string) error {

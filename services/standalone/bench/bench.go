@@ -25,10 +25,12 @@ type run struct {
 	base     reading
 	all      expected
 	report   *Report
+	// finished says that the report is whole.
+	finished bool
 }
 
-// Run measures a workload. When ctx ends before, the report says what was measured until then; the error is for a run
-// of which there is nothing to report.
+// Run measures a workload. When ctx ends before, the report says what was measured until then. The report is nil if
+// there is nothing to tell; with both, the run's end went wrong.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -37,7 +39,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	defer alone.Unlock()
 	as(ctx, partGenerator, func(ctx context.Context) {
 		r := &run{o: o, ends: newEnds()}
-		if err = r.play(ctx); err == nil {
+		if err = r.play(ctx); r.finished {
 			report = r.report
 		}
 	})
@@ -234,6 +236,7 @@ func (r *run) finish(ctx context.Context) error {
 	report.Commits = digits(float64(now.commits-r.base.commits) / n)
 	report.HotByTable, report.HotShare = hotShares(r.base, now)
 	if report.Stopped {
+		r.finished = true
 		return nil
 	}
 	r.o.Progress("looking whether everything adds up")
@@ -244,7 +247,8 @@ func (r *run) finish(ctx context.Context) error {
 	r.all.scarce = r.o.Stock > 0
 	wrong, err := r.platform.check(ctx, r.ground, r.all)
 	report.Wrong = append(report.Wrong, wrong...)
-	report.Conservation = len(report.Wrong) == 0
+	report.Conservation = err == nil && len(report.Wrong) == 0
+	r.finished = err == nil
 	return err
 }
 

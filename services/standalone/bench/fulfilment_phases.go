@@ -23,7 +23,7 @@ func (r *run) measureHot(ctx context.Context) error {
 }
 
 // intakeMax bounds the orders of a measurement of the intake: they all wait at the same time.
-const intakeMax = 20_000
+const intakeMax = 10_000
 
 // measureHTTP measures the whole way and, in a closed loop, how fast orders are taken in while nobody waits for their
 // ends: with the workers at work on the same cores, and with the workers stopped.
@@ -41,7 +41,7 @@ func (r *run) measureHTTP(ctx context.Context) (err error) {
 		return nil
 	}
 	r.o.Progress("measuring how fast orders are taken in while the workers are stopped")
-	if err := shop.haltWorkers(ctx); err != nil {
+	if err := shop.haltWorkers(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	p := r.plan("alone", r.o.Sagas)
