@@ -13,6 +13,7 @@ import (
 
 	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/pg"
 )
 
 var (
@@ -87,11 +88,7 @@ func List(ctx context.Context, pool *pgxpool.Pool, cursor uuid.UUID, limit int) 
 		before = &cursor
 	}
 	// One more than asked for tells whether there is a next page.
-	rows, err := pool.Query(ctx, listSQL, before, limit+1)
-	if err != nil {
-		return nil, uuid.Nil, fmt.Errorf("listing dead letters: %w", err)
-	}
-	letters, err := pgx.CollectRows(rows, scanLetter)
+	letters, err := pg.Collect(ctx, pool, scanLetter, listSQL, before, limit+1)
 	if err != nil {
 		return nil, uuid.Nil, fmt.Errorf("listing dead letters: %w", err)
 	}

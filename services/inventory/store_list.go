@@ -8,27 +8,20 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"recourse.dev/pkg/pg"
 )
 
 // The SQL of lists. Pages are cut by the last key of the page before, never by an offset, and a limit of one more than
 // asked for tells whether there is a next page.
 
 // list runs a query that returns rows of T.
-func list[T any](ctx context.Context, db querier, what, sql string, args pgx.StrictNamedArgs) ([]T, error) {
-	rows, err := db.Query(ctx, sql, args)
-	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", what, err)
-	}
-	collected, err := pgx.CollectRows(rows, pgx.RowToStructByName[T])
+func list[T any](ctx context.Context, db pg.Batcher, what, sql string, args pgx.StrictNamedArgs) ([]T, error) {
+	collected, err := pg.Collect(ctx, db, pgx.RowToStructByName[T], sql, args)
 	if err != nil {
 		return nil, fmt.Errorf("listing %s: %w", what, err)
 	}
 	return collected, nil
-}
-
-// querier is a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
 const listItemsSQL = `

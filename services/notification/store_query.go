@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"recourse.dev/pkg/pg"
 )
 
 // What the API reads.
@@ -49,11 +51,8 @@ ORDER BY notification_id DESC
 LIMIT $4`
 
 func listNotifications(ctx context.Context, pool *pgxpool.Pool, f filter) ([]summary, error) {
-	rows, err := pool.Query(ctx, listNotificationsSQL, f.OrderID, f.State, f.Before, f.Limit)
-	if err != nil {
-		return nil, fmt.Errorf("listing notifications: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[summary])
+	found, err := pg.Collect(ctx, pool, pgx.RowToStructByName[summary], listNotificationsSQL,
+		f.OrderID, f.State, f.Before, f.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("listing notifications: %w", err)
 	}

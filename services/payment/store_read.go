@@ -10,6 +10,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"recourse.dev/pkg/pg"
 )
 
 // All reads for people: the API's pages and totals.
@@ -76,13 +78,9 @@ type paymentFilter struct {
 
 // listPayments returns payments, newest first: intent ids grow with time.
 func listPayments(ctx context.Context, pool *pgxpool.Pool, f paymentFilter) ([]paymentRow, error) {
-	rows, err := pool.Query(ctx, listPaymentsSQL, pgx.StrictNamedArgs{
+	payments, err := pg.Collect(ctx, pool, pgx.RowToStructByName[paymentRow], listPaymentsSQL, pgx.StrictNamedArgs{
 		"order_id": f.orderID, "state": f.state, "before": f.before, "limit": f.limit,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("listing payments: %w", err)
-	}
-	payments, err := pgx.CollectRows(rows, pgx.RowToStructByName[paymentRow])
 	if err != nil {
 		return nil, fmt.Errorf("listing payments: %w", err)
 	}
@@ -275,13 +273,9 @@ func (c *deskCursor) read(raw []byte) error {
 func listDesk(
 	ctx context.Context, pool *pgxpool.Pool, state string, after deskCursor, limit int,
 ) ([]deskRow, error) {
-	rows, err := pool.Query(ctx, listDeskSQL, pgx.StrictNamedArgs{
+	desk, err := pg.Collect(ctx, pool, pgx.RowToStructByName[deskRow], listDeskSQL, pgx.StrictNamedArgs{
 		"state": state, "after_time": after.since, "after_id": after.id, "limit": limit,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("listing operations: %w", err)
-	}
-	desk, err := pgx.CollectRows(rows, pgx.RowToStructByName[deskRow])
 	if err != nil {
 		return nil, fmt.Errorf("listing operations: %w", err)
 	}
@@ -344,24 +338,20 @@ type totals struct {
 func readTotals(ctx context.Context, pool *pgxpool.Pool) (totals, error) {
 	t := totals{journal: make(map[string]totalsRow), inDoubt: make(map[string]int64)}
 	err := snapshot(ctx, pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, intentTotalsSQL)
+		intents, err := pg.Collect(ctx, tx, pgx.RowToStructByName[totalsRow], intentTotalsSQL)
 		if err != nil {
 			return err
 		}
-		if t.intents, err = pgx.CollectRows(rows, pgx.RowToStructByName[totalsRow]); err != nil {
-			return err
-		}
-		if rows, err = tx.Query(ctx, journalTotalsSQL); err != nil {
-			return err
-		}
-		journal, err := pgx.CollectRows(rows, pgx.RowToStructByName[totalsRow])
+		t.intents = intents
+		journal, err := pg.Collect(ctx, tx, pgx.RowToStructByName[totalsRow], journalTotalsSQL)
 		if err != nil {
 			return err
 		}
 		for _, r := range journal {
 			t.journal[r.Currency] = r
 		}
-		if rows, err = tx.Query(ctx, inDoubtTotalsSQL); err != nil {
+		rows, err := tx.Query(ctx, inDoubtTotalsSQL)
+		if err != nil {
 			return err
 		}
 		var (

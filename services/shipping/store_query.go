@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"recourse.dev/pkg/pg"
 )
 
 // What the API reads.
@@ -59,11 +61,8 @@ ORDER BY s.shipment_id DESC
 LIMIT $4`
 
 func listShipments(ctx context.Context, pool *pgxpool.Pool, f filter) ([]summary, error) {
-	rows, err := pool.Query(ctx, listShipmentsSQL, f.OrderID, f.State, f.Before, f.Limit)
-	if err != nil {
-		return nil, fmt.Errorf("listing shipments: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[summary])
+	found, err := pg.Collect(ctx, pool, pgx.RowToStructByName[summary], listShipmentsSQL,
+		f.OrderID, f.State, f.Before, f.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("listing shipments: %w", err)
 	}

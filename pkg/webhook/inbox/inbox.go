@@ -88,7 +88,7 @@ type Inbox struct {
 	worker *worker.Worker
 	log    *slog.Logger
 	events *prometheus.CounterVec
-	store  *coalesce.Group[received, stored]
+	store  *coalesce.Group[received, bool]
 	// waits has a token when a stored event has to be looked at again.
 	waits chan struct{}
 }
@@ -97,12 +97,6 @@ type received struct {
 	Event
 	payload []byte
 	at      time.Time
-}
-
-// stored is what became of a delivery: whether its event was new, and what it came to, if that is known yet.
-type stored struct {
-	fresh   bool
-	outcome string
 }
 
 // New makes an inbox that wakes the worker's effects. The registerer may be nil.
@@ -147,47 +141,59 @@ func (b *Inbox) Receive(ctx context.Context, header http.Header, body []byte) er
 	if r.CreatedAt.IsZero() {
 		r.CreatedAt = now
 	}
-	kept, err := b.store.Do(ctx, r)
+	fresh, err := b.store.Do(ctx, r)
 	if err == nil {
 		err = crash.Fail(crash.InboxAfterStore)
 	}
 	if err != nil {
 		return err
 	}
-	if !kept.fresh {
-		b.events.WithLabelValues("duplicate").Inc()
-		return nil
+	result := "duplicate"
+	if fresh {
+		result = "received"
 	}
-	b.events.WithLabelValues("received").Inc()
-	b.count(map[string]int{kept.outcome: 1})
+	b.events.WithLabelValues(result).Inc()
 	return nil
 }
 
 // keep stores the deliveries that came together, each with what it came to: most have nothing to wait for, and their
-// rows are written once. Events that cannot be looked at now are stored all the same, and looked at later.
-func (b *Inbox) keep(ctx context.Context, batch []received) (kept []stored, err error) {
+// rows are written once. Events that cannot be looked at now are stored all the same, and looked at later. It says for
+// each delivery whether its event was new.
+func (b *Inbox) keep(ctx context.Context, batch []received) (fresh []bool, err error) {
+	var outcomes []string
 	events := make([]Event, len(batch))
 	for i, r := range batch {
 		events[i] = r.Event
 		events[i].Object, events[i].Reference = short(r.Object), short(r.Reference)
 	}
-	err = pg.InTx(ctx, b.pool, func(tx pgx.Tx) error {
-		outcomes, err := b.look(ctx, tx, events)
-		if err != nil {
+	err = pg.InTx(ctx, b.pool, func(tx pgx.Tx) (err error) {
+		if outcomes, err = b.look(ctx, tx, events); err != nil {
 			return err
 		}
-		kept, err = store(ctx, tx, b.config.Source, batch, outcomes, b.config.Now())
+		fresh, err = store(ctx, tx, b.config.Source, batch, outcomes, b.config.Now())
 		return err
 	})
-	if err == nil || ctx.Err() != nil || pg.IsTransient(err) {
-		return kept, err
+	if err != nil && ctx.Err() == nil && !pg.IsTransient(err) {
+		b.log.WarnContext(ctx, "looking at webhooks failed; they are kept and looked at again",
+			slog.String("error", err.Error()))
+		outcomes = make([]string, len(batch))
+		err = pg.InTx(ctx, b.pool, func(tx pgx.Tx) (err error) {
+			fresh, err = store(ctx, tx, b.config.Source, batch, outcomes, b.config.Now())
+			return err
+		})
 	}
-	b.log.WarnContext(ctx, "looking at webhooks failed; they are kept and looked at again", slog.String("error", err.Error()))
-	err = pg.InTx(ctx, b.pool, func(tx pgx.Tx) (err error) {
-		kept, err = store(ctx, tx, b.config.Source, batch, make([]string, len(batch)), b.config.Now())
-		return err
-	})
-	return kept, err
+	if err != nil {
+		return nil, err
+	}
+	// Here and not where the caller is answered: a provider that hangs up early has told its news all the same.
+	counts := make(map[string]int)
+	for i, outcome := range outcomes {
+		if fresh[i] {
+			counts[outcome]++
+		}
+	}
+	b.count(counts)
+	return fresh, nil
 }
 
 // count tells the metrics and the worker what events came to.

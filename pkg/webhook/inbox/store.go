@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"recourse.dev/pkg/httpserver"
+	"recourse.dev/pkg/pg"
 )
 
 const storeSQL = `
@@ -34,7 +35,7 @@ RETURNING event_id`
 // store writes the events that are not there yet, with what they came to, and says for each delivery whether it was new.
 func store(
 	ctx context.Context, tx pgx.Tx, source string, batch []received, outcomes []string, now time.Time,
-) ([]stored, error) {
+) ([]bool, error) {
 	n := len(batch)
 	var (
 		ids, types, objects, references = make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -52,21 +53,21 @@ func store(
 	if err != nil {
 		return nil, fmt.Errorf("storing %d webhooks: %w", n, err)
 	}
-	fresh, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	stored, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return nil, fmt.Errorf("storing %d webhooks: %w", n, err)
 	}
-	inserted := make(map[string]bool, len(fresh))
-	for _, id := range fresh {
+	inserted := make(map[string]bool, len(stored))
+	for _, id := range stored {
 		inserted[id] = true
 	}
-	kept := make([]stored, n)
+	fresh := make([]bool, n)
 	for i, r := range batch {
 		// Of two deliveries in one batch the first is the new one.
-		kept[i] = stored{fresh: inserted[r.ID], outcome: outcomes[i]}
+		fresh[i] = inserted[r.ID]
 		delete(inserted, r.ID)
 	}
-	return kept, nil
+	return fresh, nil
 }
 
 // short makes a text that a column can hold: no broken UTF-8, no zero byte, not too long. The payload has it as it was.
@@ -188,11 +189,7 @@ func List(ctx context.Context, pool *pgxpool.Pool, f Filter) ([]Stored, *string,
 		}
 		args["received_at"], args["event_id"] = at, id
 	}
-	rows, err := pool.Query(ctx, listSQL, args)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing webhooks: %w", err)
-	}
-	events, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Stored])
+	events, err := pg.Collect(ctx, pool, pgx.RowToStructByPos[Stored], listSQL, args)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing webhooks: %w", err)
 	}
