@@ -15,7 +15,7 @@ type assertT = assert.CollectT
 
 func TestOrder_completed(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	n := s.start(t)
 	receipt := n.submit("k1", newOrder())
 	o := n.awaitStatus(receipt.ID, "completed")
@@ -41,7 +41,7 @@ func TestOrder_completed(t *testing.T) {
 
 func TestOrder_refused_is_undone(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	s.world.answer(func(c command) *sagav1.Reply {
 		if c.key() == "create_shipment/do" {
 			return refusal("address_not_served")

@@ -28,7 +28,7 @@ func orderDocument(reference string) *orderv1.Order {
 
 func TestPlace_an_order_and_hear_of_its_end(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	s.world.answer(func(c command) *sagav1.Reply {
 		if ship, ok := c.Message.(*shippingv1.CreateShipment); ok && ship.GetReference() == "refused" {
 			return refusal("address_not_served")
@@ -80,7 +80,7 @@ func TestConfig_definitions_in_place_of_the_shipped_ones(t *testing.T) {
 	require.NoError(t, err)
 	short, err := saga.Define("test.short", 1, time.Minute, saga.Stage{shipped.Steps()[0]})
 	require.NoError(t, err)
-	s := newSystem(t, func(c *coordinator.Config) { c.Definitions = []*saga.Definition{short, shipped} })
+	s := newSystem(t, quiet, func(c *coordinator.Config) { c.Definitions = []*saga.Definition{short, shipped} })
 	var service *coordinator.Service
 	n := startNode(t, s.config, func(c *coordinator.Service) { service = c })
 	id, err := service.Place(t.Context(), "k1", orderDocument("short"))

@@ -15,7 +15,7 @@ import (
 
 func TestSubmit_one_key_is_one_order(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	nodes := []*node{s.start(t), s.start(t)}
 	var (
 		wg    sync.WaitGroup
@@ -50,7 +50,7 @@ func TestSubmit_one_key_is_one_order(t *testing.T) {
 
 func TestSubmit_idempotency(t *testing.T) {
 	t.Parallel()
-	n := newSystem(t).start(t)
+	n := newSystem(t, quiet).start(t)
 	first := n.call("POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": `"quoted-1"`})
 	require.Equal(t, http.StatusAccepted, first.Status)
 	again := n.call("POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": "quoted-1"})
@@ -65,7 +65,7 @@ func TestSubmit_idempotency(t *testing.T) {
 
 func TestSubmit_waits_for_the_end(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	n := s.start(t)
 	a := n.call("POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": "w", "Prefer": "respond-async, wait=30"})
 	require.Equal(t, http.StatusOK, a.Status, string(a.Body))
@@ -81,7 +81,7 @@ func TestSubmit_waits_for_the_end(t *testing.T) {
 
 func TestSubmit_waits_for_another_coordinator(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	nodes := []*node{s.start(t), s.start(t)}
 	for i, n := range nodes {
 		a := n.call("POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": fmt.Sprint("w", i), "Prefer": "wait=30"})
@@ -91,7 +91,7 @@ func TestSubmit_waits_for_another_coordinator(t *testing.T) {
 
 func TestSubmit_refuses(t *testing.T) {
 	t.Parallel()
-	n := newSystem(t).start(t)
+	n := newSystem(t, quiet).start(t)
 	address := func(changes map[string]any) map[string]any {
 		to := newOrder()["ship_to"].(map[string]any)
 		for name, value := range changes {
@@ -163,7 +163,7 @@ func TestSubmit_refuses(t *testing.T) {
 
 func TestRequest_problems(t *testing.T) {
 	t.Parallel()
-	n := newSystem(t).start(t)
+	n := newSystem(t, quiet).start(t)
 	id := uuid.Must(uuid.NewV7()).String()
 	key := headers{"Idempotency-Key": "k"}
 	tests := []struct {

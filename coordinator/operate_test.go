@@ -155,7 +155,7 @@ func TestActions(t *testing.T) {
 
 func TestReadings(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	n := s.start(t)
 	var ids []uuid.UUID
 	for i := range 5 {

@@ -147,7 +147,7 @@ func TestReplies_kept_as_evidence(t *testing.T) {
 
 func TestDomainEvents(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	n := s.start(t)
 	good := n.submit("good", newOrder()).ID
 	n.awaitStatus(good, "completed")

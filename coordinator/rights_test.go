@@ -17,7 +17,7 @@ import (
 // The login of a coordinator may read and write rows and nothing else, as compose.yaml gives it.
 func TestRights_of_rows_are_enough(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t)
+	s := newSystem(t, quiet)
 	owner := pgtest.Pool(t, s.url)
 	role := fmt.Sprintf("rows_%d", time.Now().UnixNano())
 	quoted := pgx.Identifier{role}.Sanitize()
