@@ -29,6 +29,8 @@ type Options struct {
 	// Peak reads the most memory that each process has used, in MiB.
 	Peak   func() map[string]int
 	MaxMiB int
+	// Unbounded processes are reported and not judged: simulators of providers, which keep all their books in memory.
+	Unbounded []string
 	// Halt stops the shipping worker and Resume starts it again.
 	Halt, Resume func(ctx context.Context) error
 	// Progress is told what is going on.
@@ -44,8 +46,12 @@ const (
 	declinedEvery = 20
 	// awake is how often the generator of the open loops looks what is due: at thousands a second it would be awake all
 	// the time otherwise.
-	awake    = 10 * time.Millisecond
-	goods    = 50
+	awake = 10 * time.Millisecond
+	goods = 50
+	// filling is how long the overload lasts before its goodput is counted. The maximum is that of a system whose queues
+	// are full when counting begins and when it ends; the wave meets empty ones, and the orders that fill them are worked
+	// on in the wave and end after it. The seconds are added to the wave and not taken from what is counted.
+	filling  = 5 * time.Second
 	patience = 2 * time.Minute
 )
 
@@ -211,7 +217,8 @@ func (r *run) wave(ctx context.Context) error {
 		return err
 	}
 	start := time.Now()
-	rate, seconds := r.report.Sustainable*r.o.Factor, time.Duration(r.o.Seconds)*time.Second
+	rate, counted := r.report.Sustainable*r.o.Factor, time.Duration(r.o.Seconds)*time.Second
+	seconds := filling + counted
 	r.o.Progress("overload: %.0f orders a second for %s", rate, seconds)
 	showing, quiet := context.WithCancel(ctx)
 	go r.show(showing)
@@ -230,7 +237,7 @@ func (r *run) wave(ctx context.Context) error {
 		return err
 	}
 	w := r.report
-	w.Goodput = float64(r.ends.Between(start, stop)) / seconds.Seconds()
+	w.Goodput = float64(r.ends.Between(start.Add(filling), stop)) / counted.Seconds()
 	w.offered(result, after)
 	w.P99Normal = quantile(r.ends.Since(before), before, start, 99)
 	w.P99Overload = quantile(r.ends.Since(start), start, stop, 99)

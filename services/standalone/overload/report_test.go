@@ -59,6 +59,10 @@ func TestReport_says_what_is_wrong(t *testing.T) {
 	r := good()
 	overload.Judge(r, o)
 	require.True(t, r.OK(), r.Wrong)
+	r, o.Unbounded = good(), []string{"gatewaysim"}
+	r.PeakMiB["gatewaysim"] = 400
+	overload.Judge(r, o)
+	require.True(t, r.OK(), "it keeps its books in memory")
 	for name, spoil := range map[string]func(*overload.Report){
 		"goodput":  func(r *overload.Report) { r.GoodputRatio = 0.89 },
 		"recovery": func(r *overload.Report) { r.RecoverySeconds = 11 },
