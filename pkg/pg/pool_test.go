@@ -23,7 +23,25 @@ func TestOpen(t *testing.T) {
 	require.EqualValues(t, 3, pool.Config().MaxConns)
 	for setting, want := range map[string]string{
 		"application_name": "shop", "timezone": "UTC", "idle_in_transaction_session_timeout": "1min",
+		"jit": "off",
 	} {
+		var got string
+		require.NoError(t, pool.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got))
+		require.Equal(t, want, got, setting)
+	}
+}
+
+func TestOpen_leaves_what_the_url_sets(t *testing.T) {
+	t.Parallel()
+	address, err := url.Parse(pgtest.URL(t, nil))
+	require.NoError(t, err)
+	query := address.Query()
+	query.Set("plan_cache_mode", "auto")
+	address.RawQuery = query.Encode()
+	pool, err := pg.Open(t.Context(), pg.Config{URL: address.String(), AppName: "shop"})
+	require.NoError(t, err)
+	defer pool.Close()
+	for setting, want := range map[string]string{"plan_cache_mode": "auto", "enable_hashjoin": "off"} {
 		var got string
 		require.NoError(t, pool.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got))
 		require.Equal(t, want, got, setting)
