@@ -138,13 +138,16 @@ var errNotOpen = errors.New("the operation is not open any more")
 
 // beginSQL stores, before anything is sent, which booking the label is bought for and that a request goes out. The row
 // lock on the label makes two processes that ask at once agree on one booking: the second sees what the first stored.
+// Whether a label is unnamed is read with the lock: asked for in the update, it leads the planner to the index of
+// bookings, among the dead entries of all labels that have been unnamed.
 const beginSQL = `
 WITH intent AS (
     SELECT shipment_id, kind, carrier_ref
     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i (shipment_id, kind, carrier_ref)
 ),
 open AS (
-    SELECT i.shipment_id, i.kind, o.operation_id, l.label_id, coalesce(l.carrier_ref, i.carrier_ref) AS carrier_ref
+    SELECT i.shipment_id, i.kind, o.operation_id, l.label_id, coalesce(l.carrier_ref, i.carrier_ref) AS carrier_ref,
+           l.carrier_ref IS NULL AS unnamed
     FROM intent i
     JOIN package p ON p.shipment_id = i.shipment_id
     JOIN label l ON l.package_id = p.package_id AND l.state NOT IN ('refused', 'voided')
@@ -153,7 +156,7 @@ open AS (
     FOR UPDATE OF l
 ),
 numbered AS (
-    SELECT o.shipment_id, o.kind, o.operation_id, o.label_id, o.carrier_ref,
+    SELECT o.shipment_id, o.kind, o.operation_id, o.label_id, o.carrier_ref, o.unnamed,
            coalesce(last.attempt_no, 0) + 1 AS attempt_no,
            last.attempt_no IS NULL OR (last.outcome IN ('answered', 'not_sent')) IS TRUE OR last.sent_at <= $5 AS ripe
     FROM open o
@@ -169,7 +172,7 @@ named AS (
     UPDATE label l
     SET carrier_ref = n.carrier_ref
     FROM numbered n
-    WHERE l.label_id = n.label_id AND l.carrier_ref IS NULL
+    WHERE l.label_id = n.label_id AND n.unnamed
 ),
 attempted AS (
     INSERT INTO carrier_attempt (operation_id, attempt_no, sent_at)
