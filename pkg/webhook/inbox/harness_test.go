@@ -64,7 +64,7 @@ func setup(t *testing.T, change ...func(*inbox.Config)) *bundle {
 		c(&config)
 	}
 	b.Inbox = inbox.New(config, pool, b.Worker, slog.New(slog.DiscardHandler), b.registry)
-	t.Cleanup(b.Inbox.Close)
+	t.Cleanup(b.Close)
 	return b
 }
 
