@@ -162,7 +162,7 @@ SELECT
     s.ended_at
 FROM order_document AS d
 JOIN saga AS s ON s.id = d.saga_id`
-	listSKUSQL       = "\nJOIN order_sku AS k ON k.order_id = d.order_id AND k.sku = @sku"
+	listSKUSQL = "\nJOIN order_sku AS k ON k.order_id = d.order_id AND k.sku = @sku"
 	// From the few sagas to their orders by key; without the order's id the way would lead through all orders.
 	listAttentionSQL = "\nJOIN saga_attention AS a ON a.saga_id = d.saga_id AND s.order_id = d.order_id"
 	listWhereSQL     = "\nWHERE d.order_id < @cursor AND d.order_id >= @oldest"

@@ -71,6 +71,7 @@ func overloadCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.Seconds, "seconds", 120, "how long the overload lasts")
 	cmd.Flags().Float64Var(&o.Factor, "factor", 5, "how many times the sustainable rate is offered")
 	cmd.Flags().Float64Var(&o.LeastGoodput, "least-goodput", 0.9, "the part of the maximum that must come to its end meanwhile")
+	cmd.Flags().DurationVar(&o.MostRecovery, "most-recovery", 10*time.Second, "after how long latency must be back to normal")
 	cmd.Flags().IntVar(&o.MaxMiB, "max-mib", 256, "memory that each service may use, simulators of providers apart")
 	cmd.Flags().StringVar(&report, "report", "", "write the line of JSON to this file too")
 	flags.add(cmd.Flags())

@@ -24,6 +24,8 @@ type Options struct {
 	Factor  float64
 	// LeastGoodput is the part of the maximum that must come to its end meanwhile.
 	LeastGoodput float64
+	// MostRecovery is after how long latency must be back to normal.
+	MostRecovery time.Duration
 	// Run names this run in references and keys.
 	Run string
 	// Peak reads the most memory that each process has used, in MiB.

@@ -75,7 +75,6 @@ type Audit struct {
 }
 
 const (
-	mostRecovery = 10.0
 	// Orders that do not need the worker may take this much longer while it is down.
 	slowdown, slowdownFloor = 2.0, 300.0
 )
@@ -101,7 +100,7 @@ func (r *Report) judge(o Options) {
 	if r.GoodputRatio < o.LeastGoodput {
 		wrong("goodput is %.0f %% of the maximum", 100*r.GoodputRatio)
 	}
-	if r.RecoverySeconds > mostRecovery {
+	if r.RecoverySeconds > o.MostRecovery.Seconds() {
 		wrong("latency was back to normal after %.0f s", r.RecoverySeconds)
 	}
 	if r.Failed > 0 {

@@ -55,7 +55,7 @@ func TestReport_says_what_is_wrong(t *testing.T) {
 			Down: overload.Down{Kinds: map[string]overload.Kind{"declined": {Up: 9, Down: 9, P95Up: 200, P95Down: 400}}},
 		}
 	}
-	o := overload.Options{MaxMiB: 100, LeastGoodput: 0.9}
+	o := overload.Options{MaxMiB: 100, LeastGoodput: 0.9, MostRecovery: 10 * time.Second}
 	r := good()
 	overload.Judge(r, o)
 	require.True(t, r.OK(), r.Wrong)
