@@ -23,7 +23,7 @@ import (
 )
 
 // newService is a coordinator whose doors are shut: the test drives its write path.
-func newService(t *testing.T) (*coordinator.Service, *system) {
+func newService(t testing.TB) (*coordinator.Service, *system) {
 	t.Helper()
 	s := newSystem(t, quiet)
 	c, err := coordinator.New(t.Context(), s.config, testLog(t))
@@ -32,7 +32,7 @@ func newService(t *testing.T) (*coordinator.Service, *system) {
 	return c, s
 }
 
-func accept(ctx context.Context, t *testing.T, c *coordinator.Service, name string, n int) []uuid.UUID {
+func accept(ctx context.Context, t testing.TB, c *coordinator.Service, name string, n int) []uuid.UUID {
 	t.Helper()
 	keys, orders := make([]string, n), make([]*coordinatorapi.NewOrder, n)
 	for i := range orders {

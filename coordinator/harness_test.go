@@ -52,7 +52,7 @@ type system struct {
 }
 
 // newSystem makes a database and topics and starts participants; coordinators are started by the test.
-func newSystem(t *testing.T, change ...func(*coordinator.Config)) *system {
+func newSystem(t testing.TB, change ...func(*coordinator.Config)) *system {
 	t.Helper()
 	s := &system{url: pgtest.URL(t, migrations.FS("coordinator"))}
 	s.config = coordinator.Config{
@@ -279,7 +279,7 @@ func steps(t *testing.T) int {
 
 // world is the participants: it answers every command at once with success unless a test says otherwise.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	config   kafka.Config
 	producer *kgo.Client
 
@@ -305,7 +305,7 @@ func (c command) key() string {
 // silence is the answer of a participant that does not answer.
 var silence = &sagav1.Reply{}
 
-func newWorld(t *testing.T, config kafka.Config) *world {
+func newWorld(t testing.TB, config kafka.Config) *world {
 	t.Helper()
 	definitions, err := order.Definitions(order.DefaultTiming)
 	require.NoError(t, err)
@@ -496,7 +496,7 @@ func quiet(c *coordinator.Config) {
 
 func jsonInto(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-func testLog(t *testing.T) *slog.Logger { return kafkatest.Log(t) }
+func testLog(t testing.TB) *slog.Logger { return kafkatest.Log(t) }
 
 func mustJSON(v any) string {
 	data, err := json.Marshal(v)

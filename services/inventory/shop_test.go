@@ -31,7 +31,7 @@ type shop struct {
 	skipped atomic.Int64 // added to the clock
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t testing.TB) *shop {
 	t.Helper()
 	s := &shop{pool: pgtest.DB(t, migrations.FS("inventory"))}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -41,7 +41,7 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
-func (s *shop) newKit(t *testing.T) *workertest.Kit {
+func (s *shop) newKit(t testing.TB) *workertest.Kit {
 	t.Helper()
 	return workertest.New(t, s.pool, inventory.NewHandler(s.now).Register)
 }
@@ -51,7 +51,7 @@ func (s *shop) now() time.Time { return time.Now().Add(time.Duration(s.skipped.L
 func (s *shop) skip(d time.Duration) { s.skipped.Add(int64(d)) }
 
 // stock makes the item and the location if need be and receives a quantity; 0 only makes the two.
-func (s *shop) stock(t *testing.T, sku, location, country string, quantity int64) {
+func (s *shop) stock(t testing.TB, sku, location, country string, quantity int64) {
 	t.Helper()
 	_, err := s.api.CreateItem(t.Context(), inventoryapi.CreateItemRequestObject{Body: &inventoryapi.NewItem{Sku: sku}})
 	require.NoError(t, err)

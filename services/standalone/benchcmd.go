@@ -19,6 +19,7 @@ import (
 func benchCommand() *cobra.Command {
 	var o bench.Options
 	var report string
+	var l limits
 	cmd := &cobra.Command{
 		Use:   "bench WORKLOAD",
 		Short: "Load the platform and measure what an order costs: sagas a second, latency, CPU, WAL, rows, memory",
@@ -30,8 +31,8 @@ func benchCommand() *cobra.Command {
 			"  http         the same with orders over the REST API\n" +
 			"  hot-sku      the same with orders that all want one SKU, beside orders that do not\n\n" +
 			"--in-flight keeps so many orders open (throughput), --rate places them when they are due (latency). Ends with\n" +
-			"one line of JSON. Exit status 1 if anything does not add up, 2 for what cannot work, 130 if it was stopped;\n" +
-			"then the report says what was measured until then.",
+			"one line of JSON. Exit status 1 if anything does not add up or a limit was passed, 2 for what cannot work, 130\n" +
+			"if it was stopped; then the report says what was measured until then.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{fmt.Errorf("bench wants one WORKLOAD: %s", strings.Join(bench.Workloads, ", "))}
@@ -40,7 +41,7 @@ func benchCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Workload = args[0]
-			return playBench(cmd.Context(), cmd, o, report)
+			return playBench(cmd.Context(), cmd, o, l, report)
 		},
 	}
 	flags := cmd.Flags()
@@ -57,6 +58,8 @@ func benchCommand() *cobra.Command {
 	flags.StringVar(&report, "report", "", "write the report as JSON to this file")
 	flags.StringVar(&o.CPUProfile, "cpuprofile", "", "write a Go CPU profile of the measured time here, labelled by part")
 	flags.StringVar(&o.Trace, "trace", "", "write a Go execution trace of the measured time here")
+	flags.StringToStringVar(&l.atMost, "at-most", nil, "figures of the report that must not be more, such as wal_bytes_saga=7500")
+	flags.StringToStringVar(&l.atLeast, "at-least", nil, "figures of the report that must not be less, such as hot_share=0.99")
 	flags.BoolVar(&o.Waits, "waits", false, "sample what PostgreSQL waits for, and add up its statements")
 	return cmd
 }
@@ -64,7 +67,11 @@ func benchCommand() *cobra.Command {
 // usageError is a mistake of who typed the command.
 type usageError struct{ error }
 
-func playBench(ctx context.Context, cmd *cobra.Command, o bench.Options, report string) error {
+func playBench(ctx context.Context, cmd *cobra.Command, o bench.Options, l limits, report string) error {
+	bounds, err := l.parse()
+	if err != nil {
+		return usageError{err}
+	}
 	for _, check := range []func() error{
 		func() error { return asked(cmd, "sagas", o.Sagas == 0) },
 		func() error { return asked(cmd, "in-flight", o.InFlight == 0) },
@@ -90,7 +97,10 @@ func playBench(ctx context.Context, cmd *cobra.Command, o bench.Options, report 
 	if r == nil {
 		return err
 	}
-	return errors.Join(err, tellBench(stdout, r, report))
+	if told := tellBench(stdout, r, report); told != nil || err != nil {
+		return errors.Join(err, told)
+	}
+	return errBeyond(r, bounds)
 }
 
 func tellBench(stdout io.Writer, r *bench.Report, report string) error {

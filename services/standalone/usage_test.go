@@ -35,6 +35,8 @@ func TestUsage_WrongFlagsAreOneLine(t *testing.T) {
 		{"negative rate", "bench three-step --rate -1", "--rate -1: want 0.1 to 1000000"},
 		{"no sagas", "bench http --sagas 0", "--sagas 0: want more than that"},
 		{"no broker for the bench", "bench three-step --kafka 127.0.0.1:1", "no Kafka answers at --kafka 127.0.0.1:1"},
+		{"limit of no figure", "bench three-step --at-most speed=1", `--at-most: a report has no figure "speed"; it has commits_saga`},
+		{"limit that is no number", "bench three-step --at-least hot_share=most", "--at-least hot_share=most: want a number"},
 		{"bench report", "bench three-step --report " + nowhere, "--report " + nowhere + " cannot be written"},
 		{"bench profile", "bench three-step --cpuprofile " + nowhere, "--cpuprofile " + nowhere + " cannot be written"},
 		{"explore workers", "explore --only alone --workers -1", "--workers -1, --max-states 0: want 0 or more"},
