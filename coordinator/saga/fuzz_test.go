@@ -24,22 +24,68 @@ func FuzzRecord(f *testing.F) {
 		s = saga.Decide(d, s, saga.Event{Kind: saga.CancelRequested, Detail: "why"}, time.Unix(1_780_000_100, 0)).Saga
 	}
 	f.Add([]byte{0xff})
+	full := sagav1.SagaRecord{
+		Cause: 1, CauseDetail: "why", Wish: 2, WishDetail: "wish", Deadline: 5, AttentionStep: 1, AttentionSince: 7,
+		AttentionDetail: "look", Since: -3, Steps: []*sagav1.StepRecord{{}, {
+			State: 3, Generation: 1, Attempt: 9, Since: 1, Due: 2, EffectSeq: 4, IssuedAt: 6, EverIssued: true,
+			Effects: []*sagav1.Effect{{Kind: "stock", Amount: -1, Unit: "MUG", Handle: "h"}, {}},
+			Handles: map[string]string{"a": "b", "c": ""}, RefusalCode: "code", RefusalDetail: "detail", Evidence: "e",
+		}},
+	}
+	record, err := proto.Marshal(&full)
+	require.NoError(f, err)
+	f.Add(record)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var first, second saga.Saga
-		if err := saga.UnmarshalRecord(data, &first); err != nil {
-			require.ErrorContains(t, err, "decoding the record of saga")
+		var (
+			first, second saga.Saga
+			message       sagav1.SagaRecord
+		)
+		if proto.Unmarshal(data, &message) != nil {
+			require.ErrorContains(t, saga.UnmarshalRecord(data, &first), "decoding the record of saga")
 			return
 		}
-		for i := range first.Steps {
-			if len(first.Steps[i].Handles) == 0 {
-				first.Steps[i].Handles = nil // no handles, whichever way they are written
-			}
-		}
+		require.NoError(t, saga.UnmarshalRecord(data, &first))
+		require.Equal(t, ofMessage(&message), first)
 		again, err := saga.MarshalRecord(nil, &first)
 		require.NoError(t, err)
 		require.NoError(t, saga.UnmarshalRecord(again, &second))
 		require.Equal(t, first, second)
+		message.Reset()
+		require.NoError(t, proto.Unmarshal(again, &message))
+		canonical, err := proto.MarshalOptions{Deterministic: true}.Marshal(&message)
+		require.NoError(t, err)
+		require.Equal(t, canonical, again, "what is written is the message, byte for byte")
 	})
+}
+
+// ofMessage is the record as the generated types read it.
+func ofMessage(r *sagav1.SagaRecord) saga.Saga {
+	instant := func(us int64) (t time.Time) {
+		if us != 0 {
+			t = time.UnixMicro(us).UTC()
+		}
+		return t
+	}
+	s := saga.Saga{
+		Cause: saga.Cause(r.GetCause()), CauseDetail: r.GetCauseDetail(),
+		Wish: saga.Cause(r.GetWish()), WishDetail: r.GetWishDetail(),
+		Deadline: instant(r.GetDeadline()), Since: instant(r.GetSince()), Steps: make([]saga.StepStatus, len(r.GetSteps())),
+	}
+	s.Attention.Step, s.Attention.Detail = int(r.GetAttentionStep()), r.GetAttentionDetail()
+	s.Attention.Since = instant(r.GetAttentionSince())
+	for i, st := range r.GetSteps() {
+		s.Steps[i] = saga.StepStatus{
+			State: saga.StepState(st.GetState()), Generation: st.GetGeneration(), Attempt: st.GetAttempt(),
+			Since: instant(st.GetSince()), Due: instant(st.GetDue()), Seq: st.GetEffectSeq(),
+			Effects: saga.EffectsOf(st.GetEffects()), Handles: st.GetHandles(),
+			Code: st.GetRefusalCode(), Detail: st.GetRefusalDetail(), Evidence: st.GetEvidence(),
+			IssuedAt: instant(st.GetIssuedAt()), EverIssued: st.GetEverIssued(),
+		}
+		if len(st.GetHandles()) == 0 {
+			s.Steps[i].Handles = nil // no handles, whichever way they are written
+		}
+	}
+	return s
 }
 
 // FuzzReply gives arbitrary replies to sagas at every stage of their life, between other events: each is an event or

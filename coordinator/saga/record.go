@@ -4,65 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
-
-// MarshalRecord encodes what the coordinator's narrow row keeps beside its
-// columns (id, definition, state, revision, paused, attention kind, created and
-// ended). Times are stored in microseconds.
-func MarshalRecord(dst []byte, s *Saga) ([]byte, error) {
-	r := sagav1.SagaRecord{
-		Steps: make([]*sagav1.StepRecord, len(s.Steps)),
-		Cause: uint32(s.Cause), CauseDetail: s.CauseDetail,
-		Wish: uint32(s.Wish), WishDetail: s.WishDetail,
-		Deadline:        micros(s.Deadline),
-		AttentionStep:   uint32(s.Attention.Step),
-		AttentionSince:  micros(s.Attention.Since),
-		AttentionDetail: s.Attention.Detail,
-		Since:           micros(s.Since),
-	}
-	for i := range s.Steps {
-		st := &s.Steps[i]
-		rec := &sagav1.StepRecord{
-			State: uint32(st.State), Generation: st.Generation, Attempt: st.Attempt,
-			Since: micros(st.Since), Due: micros(st.Due), EffectSeq: st.Seq,
-			Handles: st.Handles, RefusalCode: st.Code, RefusalDetail: st.Detail, Evidence: st.Evidence,
-			IssuedAt: micros(st.IssuedAt), EverIssued: st.EverIssued,
-		}
-		for _, e := range st.Effects {
-			rec.Effects = append(rec.Effects, &sagav1.Effect{Kind: e.Kind, Amount: e.Amount, Unit: e.Unit, Handle: e.Handle})
-		}
-		r.Steps[i] = rec
-	}
-	return proto.MarshalOptions{Deterministic: true}.MarshalAppend(dst, &r)
-}
-
-// UnmarshalRecord fills in what MarshalRecord encoded. The columns, the
-// attention kind among them, must be set by the caller.
-func UnmarshalRecord(data []byte, s *Saga) error {
-	var r sagav1.SagaRecord
-	if err := proto.Unmarshal(data, &r); err != nil {
-		return fmt.Errorf("decoding the record of saga %s: %w", s.ID, err)
-	}
-	s.Cause, s.CauseDetail = Cause(r.GetCause()), r.GetCauseDetail()
-	s.Wish, s.WishDetail = Cause(r.GetWish()), r.GetWishDetail()
-	s.Deadline, s.Since = instant(r.GetDeadline()), instant(r.GetSince())
-	s.Attention.Step = int(r.GetAttentionStep())
-	s.Attention.Since, s.Attention.Detail = instant(r.GetAttentionSince()), r.GetAttentionDetail()
-	s.Steps = make([]StepStatus, len(r.GetSteps()))
-	for i, rec := range r.GetSteps() {
-		s.Steps[i] = StepStatus{
-			State: StepState(rec.GetState()), Generation: rec.GetGeneration(), Attempt: rec.GetAttempt(),
-			Since: instant(rec.GetSince()), Due: instant(rec.GetDue()), Seq: rec.GetEffectSeq(),
-			Effects: EffectsOf(rec.GetEffects()), Handles: rec.GetHandles(),
-			Code: rec.GetRefusalCode(), Detail: rec.GetRefusalDetail(), Evidence: rec.GetEvidence(),
-			IssuedAt: instant(rec.GetIssuedAt()), EverIssued: rec.GetEverIssued(),
-		}
-	}
-	return nil
-}
 
 // EffectsOf converts effects from the wire.
 func EffectsOf(list []*sagav1.Effect) []Effect {
