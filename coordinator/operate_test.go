@@ -119,6 +119,8 @@ func TestActions(t *testing.T) {
 		s.world.answer(nil)
 		accepted(t, act(id, "retry", "reserve_stock"))
 		n.awaitStatus(id, "completed")
+		// Until its confirmation is out, a completed order can still be paused.
+		require.EventuallyWithT(t, func(t *assertT) { require.NotNil(t, n.order(id).EndedAt) }, waitFor, tick)
 		require.Equal(t, "conflict", act(id, "pause", "").code(t))
 		require.Equal(t, "too_late", act(id, "undo", "").code(t))
 	})

@@ -30,7 +30,7 @@ type handler struct {
 func newHandler(pool *pgxpool.Pool, carrier Carrier, unitWeightG int64, visibility time.Duration) *handler {
 	h := &handler{carrier: carrier, unitWeightG: unitWeightG}
 	h.begin = coalesce.New(func(ctx context.Context, intents []intent) ([]*begun, error) {
-		return begin(ctx, pool, intents, h.now(), visibility)
+		return begin(ctx, pool, intents, visibility)
 	}, coalesce.Options{})
 	h.bookedRef = func(ctx context.Context, id uuid.UUID) (string, error) { return bookedRef(ctx, pool, id) }
 	return h
@@ -122,7 +122,7 @@ func (h *handler) callCreate(ctx context.Context, c *worker.Command[*shippingv1.
 	if err := crash.Fail(crash.ShippingAfterBooking); err != nil {
 		return nil, err
 	}
-	b, err := h.begin.Do(ctx, intent{ShipmentID: id, Kind: Buy, CarrierRef: booking.Ref})
+	b, err := h.begin.Do(ctx, intent{ShipmentID: id, Kind: Buy, CarrierRef: booking.Ref, At: h.now()})
 	if err == nil {
 		err = crash.Fail(crash.ShippingAfterIntent)
 	}
@@ -311,7 +311,7 @@ func (h *handler) callCancel(
 		}
 	}
 	id := ShipmentID(u.SagaID, u.Key)
-	b, err := h.begin.Do(ctx, intent{ShipmentID: id, Kind: Void, CarrierRef: ref})
+	b, err := h.begin.Do(ctx, intent{ShipmentID: id, Kind: Void, CarrierRef: ref, At: h.now()})
 	if err != nil {
 		return nil, err
 	}

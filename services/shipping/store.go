@@ -122,6 +122,8 @@ type intent struct {
 	Kind       OperationKind
 	// CarrierRef is the booking to use if none is stored yet.
 	CarrierRef string
+	// At is when it was formed.
+	At time.Time
 }
 
 // begun says that the intent is stored and may be sent.
@@ -184,8 +186,7 @@ SELECT shipment_id, kind, operation_id, carrier_ref, CASE WHEN ripe THEN attempt
 FROM numbered`
 
 // begin stores intents. An intent whose operation is not open is answered with nil.
-func begin(ctx context.Context, pool *pgxpool.Pool, intents []intent, now time.Time, visibility time.Duration,
-) ([]*begun, error) {
+func begin(ctx context.Context, pool *pgxpool.Pool, intents []intent, visibility time.Duration) ([]*begun, error) {
 	type key struct {
 		shipment uuid.UUID
 		kind     OperationKind
@@ -193,9 +194,13 @@ func begin(ctx context.Context, pool *pgxpool.Pool, intents []intent, now time.T
 	var (
 		ids         = make([]uuid.UUID, len(intents))
 		kinds, refs = make([]string, len(intents)), make([]string, len(intents))
+		now         time.Time // of the youngest
 	)
 	for i, it := range intents {
 		ids[i], kinds[i], refs[i] = it.ShipmentID, string(it.Kind), it.CarrierRef
+		if it.At.After(now) {
+			now = it.At
+		}
 	}
 	rows, err := pool.Query(ctx, beginSQL, ids, kinds, refs, now, now.Add(-visibility))
 	if err != nil {
