@@ -11,6 +11,7 @@ import (
 
 	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/pace"
 )
 
 // maxUnsent bounds the commands that wait in memory for a broker that is away. Beyond it they are forgotten here: the
@@ -92,7 +93,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 				}
 				d.log.WarnContext(ctx, "sending commands failed; they will be sent again",
 					"commands", len(commands), "error", err)
-				pause(ctx, backoff(fails))
+				pace.Wait(ctx, backoff(fails))
 				fails++
 				continue
 			}
@@ -137,16 +138,4 @@ func (d *dispatcher) waiting() int {
 func backoff(fails int) time.Duration {
 	ceiling := min(5*time.Second, 100*time.Millisecond<<min(fails, 10))
 	return ceiling/2 + rand.N(ceiling/2)
-}
-
-// pause waits, or returns false when ctx ends first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/kafka"
+	"recourse.dev/pkg/pace"
 )
 
 // pruner deletes what is kept long enough. Orders and sagas stay; history and domain events go by the month, by dropping
@@ -42,7 +43,7 @@ func (p *pruner) run(ctx context.Context) error {
 		if err := p.prune(ctx); err != nil && ctx.Err() == nil {
 			p.log.WarnContext(ctx, "pruning failed; trying again later", "error", err)
 		}
-		if !sleep(ctx, pruneEvery) {
+		if !pace.Wait(ctx, pruneEvery) {
 			return nil
 		}
 	}
@@ -106,7 +107,7 @@ func (p *pruner) rows(ctx context.Context, table string, batch func(context.Cont
 			return fmt.Errorf("pruning %s: %w", table, err)
 		}
 		p.pruned.WithLabelValues(table).Add(float64(n))
-		if n < pruneBatch || !sleep(ctx, prunePause) {
+		if n < pruneBatch || !pace.Wait(ctx, prunePause) {
 			return nil
 		}
 	}
@@ -125,16 +126,4 @@ func checkRetention(ctx context.Context, config Config, log *slog.Logger, topics
 			"topics' retention.ms to less", config.KeepHistory, retention, least)
 	}
 	return nil
-}
-
-// sleep waits; false when ctx has ended.
-func sleep(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/crash"
+	"recourse.dev/pkg/pace"
 	"recourse.dev/pkg/pg"
 )
 
@@ -122,7 +123,7 @@ func (t *timers) run(ctx context.Context) error {
 		}
 		if ctx.Err() == nil {
 			t.log.WarnContext(ctx, "timers failed; trying again", "error", err)
-			pause(ctx, backoff(fails))
+			pace.Wait(ctx, backoff(fails))
 			fails++
 		}
 	}
@@ -278,5 +279,5 @@ func (b *bucket) take(ctx context.Context, n int) bool {
 	if b.tokens >= 0 {
 		return true
 	}
-	return pause(ctx, time.Duration(-b.tokens/b.rate*float64(time.Second)))
+	return pace.Wait(ctx, time.Duration(-b.tokens/b.rate*float64(time.Second)))
 }

@@ -178,12 +178,5 @@ func (w *Worker) settleOnce(ctx context.Context, producer *kgo.Client) bool {
 // wait pauses a growing, jittered while; false when ctx has ended.
 func wait(ctx context.Context, try int) bool {
 	ceiling := min(longestPause, firstPause<<min(try, 10))
-	timer := time.NewTimer(ceiling/2 + rand.N(ceiling/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return pace.Wait(ctx, ceiling/2+rand.N(ceiling/2))
 }
