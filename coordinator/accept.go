@@ -3,7 +3,9 @@ package coordinator
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -40,55 +42,38 @@ type acceptance struct {
 	replayed bool
 }
 
-// accept stores new orders, all of them in one transaction, each with its saga and its first command. The key of the
-// request is claimed first: whoever comes second with it, even at the same instant and at another coordinator, gets
-// the first one's order.
+// accept stores new orders, all of them in one transaction, each with its key, its saga and its first command. Whoever
+// comes second with a key, even at the same instant and at another coordinator, gets the first one's order.
+//
+// All keys are taken to be free, as nearly all are. If one is not, nothing is stored; the keys are looked up, and what
+// remains is tried again.
 //
 // An order and the saga that fulfils it have the same id. The caller is then able to find one by the other without
 // asking, and the key of the Kafka records is that of the row.
 func (e *engine) accept(ctx context.Context, list []submission) ([]acceptance, *turn, error) {
 	started := time.Now()
-	// In one order everywhere, so that two transactions with the same keys wait for each other and do not deadlock.
-	order := make([]int, len(list))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(list[a].key.key, list[b].key.key) })
 	var (
-		answers []acceptance
-		t       *turn
+		t     *turn
+		fresh []*submission
+		taken = make(map[keyName]keyRow)
 	)
-	err := pg.InTx(ctx, e.pool, func(tx pgx.Tx) error {
-		answers = make([]acceptance, len(list))
-		t = &turn{sagas: make(map[uuid.UUID]*subject, len(list)), keys: make(map[keyName]keyRow)}
-		claimed, err := e.claim(ctx, tx, t, list, order)
-		if err != nil {
-			return err
-		}
-		if err := crash.Fail(crash.CoordinatorAfterClaim); err != nil {
-			return err
-		}
-		var fresh []*submission
-		for _, i := range order {
-			s := &list[i]
-			if claimed[s.key.key] != s.id {
-				continue
-			}
+	err := pg.Retry(ctx, func() error {
+		fresh = firstOfEachKey(list, taken)
+		t = &turn{now: e.now(), sagas: make(map[uuid.UUID]*subject, len(fresh)), keys: maps.Clone(taken)}
+		for _, s := range fresh {
 			if err := e.begin(t, s); err != nil {
 				return err
 			}
-			fresh = append(fresh, s)
-			answers[i] = acceptance{id: s.id}
+			t.keys[s.key.keyName] = keyRow{hash: s.key.hash, order: s.id}
 		}
-		if err := e.storeNew(ctx, tx, t, fresh, list, claimed); err != nil {
+		if err := crash.Fail(crash.CoordinatorBeforeAcceptCommit); err != nil || len(fresh) == 0 {
 			return err
 		}
-		for i := range list {
-			if answers[i].id == uuid.Nil {
-				answers[i] = repeated(t, &list[i])
-			}
+		err := e.storeNew(ctx, t, fresh)
+		if pg.Code(err) == pg.SerializationFailure {
+			err = errors.Join(err, e.lookUp(ctx, fresh, taken))
 		}
-		return crash.Fail(crash.CoordinatorBeforeAcceptCommit)
+		return err
 	})
 	if err == nil {
 		err = crash.Fail(crash.CoordinatorAfterAcceptCommit)
@@ -96,55 +81,45 @@ func (e *engine) accept(ctx context.Context, list []submission) ([]acceptance, *
 	if err != nil {
 		return nil, nil, fmt.Errorf("accepting %d orders: %w", len(list), err)
 	}
+	answers := make([]acceptance, len(list))
+	for i := range list {
+		answers[i] = answerTo(t, &list[i])
+	}
 	e.metrics.accepted(answers, time.Since(started))
 	for id, s := range t.sagas {
 		e.documents.put(id, s.document)
 	}
+	e.hand.remember(t)
 	e.announce(t)
 	return answers, t, nil
 }
 
-// claim takes the keys that are free. It returns, for each key that this transaction got, the order that has it.
-func (e *engine) claim(
-	ctx context.Context, tx pgx.Tx, t *turn, list []submission, order []int,
-) (map[string]uuid.UUID, error) {
-	var (
-		scopes, keys []string
-		hashes       [][]byte
-		ids          []uuid.UUID
-	)
-	claimed := make(map[string]uuid.UUID, len(list))
-	for _, i := range order {
-		s := &list[i]
-		if _, twice := claimed[s.key.key]; twice {
-			continue // the first one in this batch makes the order
+// firstOfEachKey lists the submissions that make an order: those whose key is not taken, and of those with the same key
+// the first. They are in the order of the keys, so that two transactions with the same ones wait for each other and do
+// not deadlock.
+func firstOfEachKey(list []submission, taken map[keyName]keyRow) []*submission {
+	fresh := make([]*submission, 0, len(list))
+	for i := range list {
+		if _, is := taken[list[i].key.keyName]; !is {
+			fresh = append(fresh, &list[i])
 		}
-		claimed[s.key.key] = s.id
-		scopes, keys = append(scopes, s.key.scope), append(keys, s.key.key)
-		hashes, ids = append(hashes, s.key.hash), append(ids, s.id)
 	}
-	got := make(map[string]bool, len(keys))
+	slices.SortStableFunc(fresh, func(a, b *submission) int { return cmp.Compare(a.key.key, b.key.key) })
+	return slices.CompactFunc(fresh, func(a, b *submission) bool { return a.key.key == b.key.key })
+}
+
+// lookUp reads what other requests were answered under the keys.
+func (e *engine) lookUp(ctx context.Context, list []*submission, taken map[keyName]keyRow) error {
+	names := make([]keyName, len(list))
+	for i, s := range list {
+		names[i] = s.key.keyName
+	}
 	var batch pgx.Batch
-	batch.Queue(claimKeysSQL, scopes, keys, hashes, ids).Query(func(rows pgx.Rows) error {
-		var key string
-		_, err := pgx.ForEachRow(rows, []any{&key}, func() error {
-			got[key] = true
-			return nil
-		})
-		return err
-	})
-	batch.Queue(nowSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.now) })
-	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
-		return nil, fmt.Errorf("claiming %d idempotency keys: %w", len(keys), err)
+	queueKeys(&batch, names, taken)
+	if err := e.pool.SendBatch(ctx, &batch).Close(); err != nil {
+		return fmt.Errorf("looking up %d idempotency keys: %w", len(names), err)
 	}
-	t.now = t.now.UTC()
-	e.clock.Set(t.now, time.Now())
-	for key := range claimed {
-		if !got[key] {
-			delete(claimed, key)
-		}
-	}
-	return claimed, nil
+	return nil
 }
 
 // begin makes the saga of a new order.
@@ -169,41 +144,32 @@ func (e *engine) begin(t *turn, in *submission) error {
 	return nil
 }
 
-// storeNew writes the new orders and reads what other requests were answered under the keys that were taken.
-func (e *engine) storeNew(
-	ctx context.Context, tx pgx.Tx, t *turn, fresh []*submission, list []submission, claimed map[string]uuid.UUID,
-) error {
-	var (
-		batch pgx.Batch
-		taken []keyName
-	)
-	for i := range list {
-		if _, mine := claimed[list[i].key.key]; !mine {
-			taken = append(taken, list[i].key.keyName)
-		}
+// storeNew writes the new orders, in one round trip, which is one transaction.
+func (e *engine) storeNew(ctx context.Context, t *turn, fresh []*submission) error {
+	var batch pgx.Batch
+	e.queueClock(&batch)
+	queueClaims(&batch, fresh)
+	if err := t.queueNew(&batch); err != nil {
+		return err
 	}
-	for _, s := range fresh {
-		t.keys[s.key.keyName] = keyRow{hash: s.key.hash, order: s.id}
+	queueDocuments(&batch, t, fresh)
+	if err := t.queueHistory(&batch); err != nil {
+		return err
 	}
-	if len(taken) > 0 {
-		queueKeys(&batch, taken, t.keys)
+	if err := t.queueOutbox(&batch); err != nil {
+		return err
 	}
-	if len(fresh) > 0 {
-		if err := t.queueNew(&batch); err != nil {
-			return err
-		}
-		queueDocuments(&batch, t, fresh)
-		if err := t.queueHistory(&batch); err != nil {
-			return err
-		}
-		if err := t.queueOutbox(&batch); err != nil {
-			return err
-		}
+	return e.send(ctx, &batch, fmt.Sprintf("storing %d orders", len(fresh)))
+}
+
+// queueClaims takes the keys of the new orders.
+func queueClaims(batch *pgx.Batch, fresh []*submission) {
+	n := len(fresh)
+	scopes, keys, hashes, ids := make([]string, n), make([]string, n), make([][]byte, n), make([]uuid.UUID, n)
+	for i, s := range fresh {
+		scopes[i], keys[i], hashes[i], ids[i] = s.key.scope, s.key.key, s.key.hash, s.id
 	}
-	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
-		return fmt.Errorf("storing %d orders: %w", len(fresh), err)
-	}
-	return nil
+	batch.Queue(claimKeysSQL, scopes, keys, hashes, ids, n)
 }
 
 func (t *turn) queueNew(batch *pgx.Batch) error {
@@ -270,11 +236,11 @@ func mustMarshal(o *orderv1.Order) []byte {
 	return body
 }
 
-// repeated answers a request whose key belongs to another one.
-func repeated(t *turn, s *submission) acceptance {
-	k, ok := t.keys[s.key.keyName]
-	if !ok || string(k.hash) != string(s.key.hash) {
+// answerTo finds the order of a request: its own, or the one that its key belongs to.
+func answerTo(t *turn, s *submission) acceptance {
+	k := t.keys[s.key.keyName]
+	if string(k.hash) != string(s.key.hash) {
 		return acceptance{err: errKeyReused}
 	}
-	return acceptance{id: k.order, replayed: true}
+	return acceptance{id: k.order, replayed: k.order != s.id}
 }

@@ -28,8 +28,8 @@ import (
 // batchPoints are met by every order. The others are met in the system's own test, in services/standalone/system.
 var batchPoints = []crash.Name{
 	crash.CoordinatorAfterPoll, crash.CoordinatorAfterScan, crash.CoordinatorAfterLoad, crash.CoordinatorAfterDecide,
-	crash.CoordinatorBeforeCommit, crash.CoordinatorAfterCommit, crash.CoordinatorAfterAnnounce,
-	crash.CoordinatorAfterProduce, crash.CoordinatorBeforeOffsets, crash.CoordinatorAfterClaim,
+	crash.CoordinatorAfterCommit, crash.CoordinatorAfterAnnounce, crash.CoordinatorAfterProduce,
+	crash.CoordinatorBeforeOffsets,
 	crash.CoordinatorBeforeAcceptCommit, crash.CoordinatorAfterAcceptCommit, crash.CoordinatorBeforeAnswer,
 	crash.CoordinatorAfterLateProduce, crash.CoordinatorAfterEvents, crash.CoordinatorAfterMark,
 }
@@ -64,7 +64,7 @@ func crashAt(t *testing.T, binary string, point crash.Name) {
 	})
 	hit := 4
 	switch point {
-	case crash.CoordinatorAfterClaim, crash.CoordinatorBeforeAcceptCommit, crash.CoordinatorAfterAcceptCommit,
+	case crash.CoordinatorBeforeAcceptCommit, crash.CoordinatorAfterAcceptCommit,
 		crash.CoordinatorBeforeAnswer, crash.CoordinatorAfterLateProduce, crash.CoordinatorAfterEvents,
 		crash.CoordinatorAfterMark:
 		hit = 2 // many orders are taken, answered and announced at a time

@@ -8,10 +8,10 @@
 //   - timers.go: what the clock says, from the alarms in alarm.go;
 //   - intake.go: what customers and operators want, over REST.
 //
-// All of them go through the one write path in engine.go: lock the sagas of a batch in the order of their ids, let
-// package saga decide about each event, write states, history and domain events (write.go), commit, and only then send
-// commands (dispatch.go) and events (outbox.go). A batch of two hundred events takes as many statements as a batch of
-// one.
+// All of them go through the one write path in engine.go: find the sagas of a batch in this process's hand (hand.go) or in
+// the database, let package saga decide about each event, write states, history and domain events in one round trip if
+// nobody else has written meanwhile (write.go), and only then send commands (dispatch.go) and events (outbox.go). A batch
+// of two hundred events takes as many statements as a batch of one.
 //
 // # Why nothing is lost
 //
@@ -23,7 +23,8 @@
 //
 // # Several coordinators
 //
-// They share the database and a consumer group. A saga's row lock decides who comes first. Whoever owns a Kafka
+// They share the database and a consumer group. Who writes a saga first wins; the other one reads and
+// decides again. Whoever owns a Kafka
 // partition watches the timers of its orders; whoever wrote a saga last watches it too, which costs a look in vain and
 // nothing else. Watchers of an order (watch.go) hear of another coordinator's writes by polling.
 //

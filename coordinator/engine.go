@@ -1,11 +1,14 @@
 package coordinator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,7 +29,7 @@ import (
 type item struct {
 	saga uuid.UUID
 	door door
-	// events says what happens, given the saga as it is under its lock. It is pure, and it may be asked twice.
+	// events says what happens, given the saga as it is. It may be asked again if another writer was faster.
 	events func(d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error)
 	// record is parked when it cannot be applied; nil where there is none.
 	record *kgo.Record
@@ -89,11 +92,14 @@ type engine struct {
 	topics    kafka.Topics
 	partition partitioner
 	documents *documents
+	hand      *hand
 	metrics   *metrics
 	log       *slog.Logger
-	// clock is the database's; every transaction reads it.
+	// clock is the database's; every transaction that writes reads it.
 	clock pg.Clock
-	names names
+	// latest is the last instant of a turn, in microseconds.
+	latest atomic.Int64
+	names  names
 	// committed hears of every transaction that wrote something, before its commands are sent.
 	committed []func(*turn)
 }
@@ -115,11 +121,13 @@ type turn struct {
 // subject is one saga in a turn.
 type subject struct {
 	stored
-	before   saga.Saga
-	d        *saga.Definition
-	document *orderv1.Order
-	changed  bool
-	history  []historyEvent
+	before saga.Saga
+	// remembered says that it was not read in this turn, so it may be out of date.
+	remembered bool
+	d          *saga.Definition
+	document   *orderv1.Order
+	changed    bool
+	history    []historyEvent
 }
 
 // ends says that the saga came to its end in this turn.
@@ -164,24 +172,29 @@ func (e *engine) apply(ctx context.Context, items []item) ([]result, *turn, erro
 }
 
 // applyOnce is one transaction. With blame it does not apply the items but parks them.
+//
+// It holds no lock while it decides: what it writes is guarded by the revisions that it read (see updateSQL), and if
+// another coordinator was faster everything is read and decided again.
 func (e *engine) applyOnce(ctx context.Context, items []item, blame *rejection) ([]result, *turn, error) {
 	started := time.Now()
-	var (
-		results []result
-		t       *turn
-	)
-	err := pg.InTx(ctx, e.pool, func(tx pgx.Tx) error {
+	ids := sagasOf(items)
+	if err := e.hand.take(ctx, ids); err != nil {
+		return nil, nil, fmt.Errorf("applying %d events: %w", len(items), err)
+	}
+	defer e.hand.release(ids)
+	results := make([]result, len(items))
+	var t *turn
+	err := pg.Retry(ctx, func() error {
 		var err error
-		if t, err = e.load(ctx, tx, items); err != nil {
+		if t, err = e.read(ctx, ids, items); err != nil {
 			return err
 		}
 		if err := crash.Fail(crash.CoordinatorAfterLoad); err != nil {
 			return err
 		}
-		results = make([]result, len(items))
 		for i := range items {
 			if blame != nil {
-				results[i].err = blame
+				results[i] = result{err: blame}
 			} else {
 				results[i] = e.applyItem(t, &items[i])
 			}
@@ -190,21 +203,34 @@ func (e *engine) applyOnce(ctx context.Context, items []item, blame *rejection) 
 		if err := crash.Fail(crash.CoordinatorAfterDecide); err != nil {
 			return err
 		}
-		if err := e.store(ctx, tx, t); err != nil {
+		if err := e.store(ctx, t); err != nil {
+			e.hand.forget(ids)
 			return err
 		}
-		return crash.Fail(crash.CoordinatorBeforeCommit)
+		return nil
 	})
 	if err == nil {
 		err = crash.Fail(crash.CoordinatorAfterCommit)
 	}
 	if err != nil {
+		e.hand.forget(ids)
 		return nil, nil, fmt.Errorf("applying %d events: %w", len(items), err)
 	}
+	e.hand.remember(t)
 	e.metrics.applied(items, results, time.Since(started))
 	e.announce(t)
 	crash.Point(crash.CoordinatorAfterAnnounce)
 	return results, t, nil
+}
+
+// sagasOf lists the sagas that the items are about, each once, in the order in which their rows are locked.
+func sagasOf(items []item) []uuid.UUID {
+	ids := make([]uuid.UUID, len(items))
+	for i := range items {
+		ids[i] = items[i].saga
+	}
+	slices.SortFunc(ids, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
 }
 
 // announce tells the parts of this process what was committed.
@@ -214,53 +240,81 @@ func (e *engine) announce(t *turn) {
 	}
 }
 
-// load locks the sagas and reads what deciding needs, in one round trip.
-func (e *engine) load(ctx context.Context, tx pgx.Tx, items []item) (*turn, error) {
-	t := &turn{sagas: make(map[uuid.UUID]*subject, len(items)), keys: make(map[keyName]keyRow)}
+// read gathers what deciding needs: from this process's hand, and in one round trip what is not there.
+func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn, error) {
+	t := &turn{
+		now: e.now(), order: ids, sagas: make(map[uuid.UUID]*subject, len(ids)), keys: make(map[keyName]keyRow),
+	}
 	var (
-		ids, unread []uuid.UUID
-		names       []keyName
+		batch            pgx.Batch
+		unknown, unread  []uuid.UUID
+		names            []keyName
+		remembered, docs = e.hand.recall(ids), make([]*orderv1.Order, len(ids))
 	)
-	for i := range items {
-		id := items[i].saga
-		if _, twice := t.sagas[id]; !twice {
-			t.sagas[id] = nil
-			ids = append(ids, id)
-			if e.documents.get(id) == nil {
-				unread = append(unread, id)
-			}
+	for i, id := range ids {
+		if docs[i] = e.documents.get(id); docs[i] == nil {
+			unread = append(unread, id)
 		}
+		if s := remembered[i]; s != nil {
+			t.sagas[id] = e.subject(s, true)
+		} else {
+			unknown = append(unknown, id)
+		}
+	}
+	for i := range items {
 		if k := items[i].key; k != nil {
 			names = append(names, k.keyName)
 		}
 	}
-	var batch pgx.Batch
-	batch.Queue(lockSQL, ids).Query(func(rows pgx.Rows) error {
-		list, err := pgx.CollectRows(rows, scanSaga)
-		for _, s := range list {
-			t.sagas[s.ID] = &subject{stored: *s, before: s.Saga, d: e.catalogue.byHash[s.Definition]}
-			t.order = append(t.order, s.ID)
-		}
-		return err
-	})
-	batch.Queue(nowSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&t.now) })
+	if len(unknown) > 0 {
+		batch.Queue(readSQL, unknown).Query(func(rows pgx.Rows) error {
+			list, err := pgx.CollectRows(rows, scanSaga)
+			for _, s := range list {
+				t.sagas[s.ID] = e.subject(s, false)
+			}
+			return err
+		})
+	}
 	if len(unread) > 0 { // after a restart, or when another coordinator took the order in
 		batch.Queue(documentsSQL, unread).Query(e.documents.read)
 	}
 	if len(names) > 0 {
 		queueKeys(&batch, names, t.keys)
 	}
-	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
-		return nil, fmt.Errorf("locking %d sagas: %w", len(ids), err)
+	if batch.Len() > 0 {
+		if err := e.pool.SendBatch(ctx, &batch).Close(); err != nil {
+			return nil, fmt.Errorf("reading %d sagas: %w", len(ids), err)
+		}
 	}
-	t.now = t.now.UTC()
-	e.clock.Set(t.now, time.Now())
-	for id, s := range t.sagas {
-		if s != nil {
-			s.document = e.documents.get(id)
+	for i, id := range ids {
+		if s := t.sagas[id]; s != nil {
+			if s.document = docs[i]; s.document == nil {
+				s.document = e.documents.get(id)
+			}
 		}
 	}
 	return t, nil
+}
+
+func (e *engine) subject(s *stored, remembered bool) *subject {
+	return &subject{stored: *s, before: s.Saga, remembered: remembered, d: e.catalogue.byHash[s.Definition]}
+}
+
+// maxStepBack is how far the clock may be set back by a better reading without anybody noticing.
+const maxStepBack = time.Second
+
+// now is the one instant of a turn: the database's clock, so that all coordinators agree about what is due, as fine as
+// the database keeps it. It does not go back when a reading corrects the one before by the time that was on its way.
+func (e *engine) now() time.Time {
+	for {
+		now, latest := e.clock.Now().UnixMicro(), e.latest.Load()
+		if now < latest && latest-now < maxStepBack.Microseconds() {
+			now = latest
+		}
+		if e.latest.CompareAndSwap(latest, now) {
+			return time.UnixMicro(now).UTC()
+		}
+	}
 }
 
 // applyItem decides about one item. A panic in it is that item's result and nobody else's.

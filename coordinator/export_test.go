@@ -84,6 +84,33 @@ func (s *Service) Panic(ctx context.Context, ids []uuid.UUID, culprit uuid.UUID)
 	return errs, err
 }
 
+// Tell applies an operator's wish to each saga in one transaction.
+func (s *Service) Tell(ctx context.Context, ids []uuid.UUID, kind saga.EventKind) error {
+	items := make([]item, len(ids))
+	for i, id := range ids {
+		items[i] = item{
+			saga: id, door: doorAPI,
+			events: func(*saga.Definition, *saga.Saga, time.Time) ([]saga.Event, error) {
+				return []saga.Event{{Kind: kind, Actor: "operator"}}, nil
+			},
+		}
+	}
+	_, _, err := s.engine.apply(ctx, items)
+	return err
+}
+
+// Remembered is a saga as the process remembers it, and as it is stored.
+func (s *Service) Remembered(ctx context.Context, id uuid.UUID) (remembered, stored saga.Saga, err error) {
+	ids := []uuid.UUID{id}
+	remembered = s.engine.hand.recall(ids)[0].Saga
+	s.engine.hand.forget(ids)
+	t, err := s.engine.read(ctx, ids, []item{{saga: id}})
+	if err != nil {
+		return remembered, stored, err
+	}
+	return remembered, t.sagas[id].Saga, nil
+}
+
 // Hear tells of every saga that a transaction of the write path has changed.
 func (s *Service) Hear(changed func(id uuid.UUID)) {
 	s.engine.committed = append(s.engine.committed, func(t *turn) {
@@ -106,7 +133,7 @@ func (s *Service) Prune(ctx context.Context) error { return s.pruner().prune(ctx
 // Statements lists every statement of the package, so that a test can prepare them all.
 func Statements() map[string]string {
 	all := map[string]string{
-		"lock": lockSQL, "now": nowSQL, "documents": documentsSQL, "keys": keysSQL, "update": updateSQL,
+		"read": readSQL, "check": checkSQL, "now": nowSQL, "documents": documentsSQL, "keys": keysSQL, "update": updateSQL,
 		"insert sagas": insertSagasSQL, "insert documents": insertDocumentsSQL, "insert skus": insertSKUsSQL,
 		"insert history": insertHistorySQL, "insert outbox": insertOutboxSQL, "raise attention": raiseAttentionSQL,
 		"clear attention": clearAttentionSQL, "lower mark": lowerMarkSQL, "claim keys": claimKeysSQL,

@@ -90,12 +90,12 @@ SELECT
     at,
     body
 FROM saga_history
-WHERE saga_id = $1 AND seq > $2 AND at >= $3
+WHERE saga_id = $1 AND seq > $2 AND at > $3::timestamptz - interval '1 hour'
 ORDER BY seq
 LIMIT $4`
 
 // history reads what a saga met after an entry, oldest first. since is the saga's creation: partitions of months before
-// it are not looked at.
+// it are not looked at. The hour is more than two coordinators can differ in what they take for the database's time.
 func (r *reader) history(ctx context.Context, id uuid.UUID, after int64, since time.Time, limit int) ([]entry, error) {
 	rows, err := r.pool.Query(ctx, historySQL, id, after, since, limit)
 	if err != nil {

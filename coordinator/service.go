@@ -28,6 +28,9 @@ const Group = "coordinator"
 // documentsKept is how many order documents are remembered at least; one is about a kilobyte.
 const documentsKept = 10_000
 
+// sagasKept is how many sagas are remembered at least; one is about two kilobytes.
+const sagasKept = 8_000
+
 // Service is a coordinator: New wires it, Run runs it.
 type Service struct {
 	config     Config
@@ -143,7 +146,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	s := &Service{config: config, log: log, pool: pool, readers: readers, producer: producer}
 	s.engine = &engine{
 		pool: pool, catalogue: catalogue, topics: topics, partition: newPartitioner(config.Kafka.Partitions),
-		documents: newDocuments(documentsKept), metrics: m, log: log,
+		documents: newDocuments(documentsKept), hand: newHand(sagasKept), metrics: m, log: log,
 	}
 	s.dispatcher = newDispatcher(producer, m, log)
 	s.outbox = newOutbox(pool, producer, topics.OrderEventsTopic(), log)

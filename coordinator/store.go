@@ -54,15 +54,12 @@ func scanSagaInto(row pgx.CollectableRow, s *stored, more ...any) error {
 	return saga.UnmarshalRecord(record, &s.Saga)
 }
 
-// In the order of the ids, so that two transactions that want the same sagas wait and do not deadlock.
-const lockSQL = `
+const readSQL = `
 SELECT` + sagaColumns + `
 FROM saga AS s
-WHERE s.id = ANY($1::uuid[])
-ORDER BY s.id
-FOR UPDATE`
+WHERE s.id = ANY($1::uuid[])`
 
-// Due times are of the database's clock, read when the locks are held: all coordinators agree about it.
+// Due times are of the database's clock: all coordinators agree about it.
 const nowSQL = `SELECT clock_timestamp()`
 
 const documentsSQL = `
@@ -83,22 +80,40 @@ SELECT
 FROM unnest($1::text[], $2::text[]) AS wanted (scope, key)
 JOIN request_key AS k ON k.scope = wanted.scope AND k.key = wanted.key`
 
+// A saga is written if it is at the revision that was read, and none is if one of them is not: see expect_rows in the
+// migrations. The rows are locked in the order of the parameters, which is that of the ids.
 const updateSQL = `
-UPDATE saga AS s
-SET
-    state = u.state,
-    status = u.status,
-    attention = u.attention,
-    paused = u.paused,
-    revision = u.revision,
-    next_due = u.next_due,
-    record = u.record,
-    ended_at = u.ended_at
-FROM unnest(
-    $1::uuid[], $2::smallint[], $3::smallint[], $4::smallint[], $5::boolean[], $6::bigint[], $7::timestamptz[],
-    $8::bytea[], $9::timestamptz[]
-) AS u (id, state, status, attention, paused, revision, next_due, record, ended_at)
-WHERE s.id = u.id`
+WITH written AS (
+    UPDATE saga AS s
+    SET
+        state = u.state,
+        status = u.status,
+        attention = u.attention,
+        paused = u.paused,
+        revision = u.revision,
+        next_due = u.next_due,
+        record = u.record,
+        ended_at = u.ended_at
+    FROM unnest(
+        $1::uuid[], $2::smallint[], $3::smallint[], $4::smallint[], $5::boolean[], $6::bigint[], $7::timestamptz[],
+        $8::bytea[], $9::timestamptz[], $10::bigint[]
+    ) AS u (id, state, status, attention, paused, revision, next_due, record, ended_at, read)
+    WHERE s.id = u.id AND s.revision = u.read
+    RETURNING s.id
+)
+SELECT expect_rows(count(*), $11)
+FROM written`
+
+// The lock is for the numbers of the history, which are given out in the order of the commits of one saga.
+const checkSQL = `
+WITH found AS (
+    SELECT s.id
+    FROM unnest($1::uuid[], $2::bigint[]) AS u (id, read)
+    JOIN saga AS s ON s.id = u.id AND s.revision = u.read
+    FOR NO KEY UPDATE OF s
+)
+SELECT expect_rows(count(*), $3)
+FROM found`
 
 const insertSagasSQL = `
 INSERT INTO saga (
@@ -149,13 +164,17 @@ const lowerMarkSQL = `
 UPDATE saga_low_water
 SET id = LEAST(id, $1::uuid)`
 
-// Who comes second with a key waits here for the first one's commit and then finds the key taken.
+// Who comes second with a key waits here for the first one's commit; then the key is not free, and expect_rows says so.
 const claimKeysSQL = `
-INSERT INTO request_key (scope, key, request_hash, order_id, answer, created_at)
-SELECT scope, key, request_hash, order_id, 0, clock_timestamp()
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[]) AS u (scope, key, request_hash, order_id)
-ON CONFLICT (scope, key) DO NOTHING
-RETURNING key`
+WITH claimed AS (
+    INSERT INTO request_key (scope, key, request_hash, order_id, answer, created_at)
+    SELECT scope, key, request_hash, order_id, 0, clock_timestamp()
+    FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[]) AS u (scope, key, request_hash, order_id)
+    ON CONFLICT (scope, key) DO NOTHING
+    RETURNING key
+)
+SELECT expect_rows(count(*), $5)
+FROM claimed`
 
 const insertKeysSQL = `
 INSERT INTO request_key (scope, key, request_hash, order_id, answer, created_at)

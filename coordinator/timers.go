@@ -22,8 +22,8 @@ import (
 // timers is the door through which time comes in. It keeps the alarms of the sagas that this coordinator wrote last and
 // of those whose partition it owns, fires them in batches, and reads the table again from time to time.
 //
-// An alarm is only a hint to look: what is due is decided under the saga's lock, on the database's clock. Two
-// coordinators that watch the same saga do no harm; the second finds nothing due.
+// An alarm is only a hint to look: what is due is decided on the saga as it is, on the database's clock. Two coordinators
+// that watch the same saga do no harm; the second finds nothing due.
 type timers struct {
 	engine     *engine
 	dispatcher *dispatcher

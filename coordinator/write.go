@@ -24,13 +24,15 @@ type outboxRow struct {
 	at time.Time
 }
 
-// store writes what a turn decided, in one round trip, and one more if records are parked. How many statements it takes
-// depends on which kinds of things happened, never on how many.
-func (e *engine) store(ctx context.Context, tx pgx.Tx, t *turn) error {
+// store writes what a turn decided: one round trip, which is one transaction. How many statements it takes depends on
+// which kinds of things happened, never on how many.
+func (e *engine) store(ctx context.Context, t *turn) error {
 	var batch pgx.Batch
+	asked := e.queueClock(&batch)
 	if err := t.queueUpdates(&batch); err != nil {
 		return err
 	}
+	t.queueChecks(&batch)
 	if err := t.queueHistory(&batch); err != nil {
 		return err
 	}
@@ -40,12 +42,37 @@ func (e *engine) store(ctx context.Context, tx pgx.Tx, t *turn) error {
 	if err := t.queueOutbox(&batch); err != nil {
 		return err
 	}
-	if batch.Len() > 0 {
-		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
-			return fmt.Errorf("writing %d sagas: %w", len(t.sagas), err)
-		}
+	if err := deadletter.Queue(&batch, t.parked); err != nil {
+		return err
 	}
-	return deadletter.Park(ctx, tx, t.parked)
+	if batch.Len() == asked {
+		return nil // nothing happened
+	}
+	return e.send(ctx, &batch, fmt.Sprintf("writing %d sagas", len(t.sagas)))
+}
+
+// send runs the statements in one transaction: the server commits them together when it has read them all, and takes
+// everything back if one of them fails or the connection breaks before.
+func (e *engine) send(ctx context.Context, batch *pgx.Batch, what string) error {
+	if err := e.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// queueClock has the database's clock read on the way; it comes first, before anything waits for a lock. It returns the
+// number of statements.
+func (e *engine) queueClock(batch *pgx.Batch) int {
+	asked := time.Now()
+	batch.Queue(nowSQL).QueryRow(func(row pgx.Row) error {
+		var now time.Time
+		if err := row.Scan(&now); err != nil {
+			return err
+		}
+		e.clock.Set(now, asked)
+		return nil
+	})
+	return batch.Len()
 }
 
 // each calls do for the sagas of the turn that changed, in the order of their ids.
@@ -65,7 +92,7 @@ func (t *turn) queueUpdates(batch *pgx.Batch) error {
 		ids                         []uuid.UUID
 		states, statuses, attention []int16
 		paused                      []bool
-		revisions                   []int64
+		revisions, read             []int64
 		due, ended                  []*time.Time
 		records                     [][]byte
 	)
@@ -80,7 +107,7 @@ func (t *turn) queueUpdates(batch *pgx.Batch) error {
 		statuses = append(statuses, int16(s.status))
 		attention = append(attention, int16(s.Attention.Kind))
 		paused = append(paused, s.Paused)
-		revisions = append(revisions, s.Revision)
+		revisions, read = append(revisions, s.Revision), append(read, s.before.Revision)
 		due = append(due, timeOrNull(s.NextDue()))
 		records = append(records, record)
 		ended = append(ended, timeOrNull(s.EndedAt))
@@ -89,8 +116,25 @@ func (t *turn) queueUpdates(batch *pgx.Batch) error {
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	batch.Queue(updateSQL, ids, states, statuses, attention, paused, revisions, due, records, ended)
+	batch.Queue(updateSQL, ids, states, statuses, attention, paused, revisions, due, records, ended, read, len(ids))
 	return nil
+}
+
+// queueChecks sees to what was decided about sagas that did not change. That nothing happens, or what is kept as
+// evidence, was decided on a state too, and it must still be the present one.
+func (t *turn) queueChecks(batch *pgx.Batch) {
+	var (
+		ids  []uuid.UUID
+		read []int64
+	)
+	for _, id := range t.order {
+		if s := t.sagas[id]; s != nil && !s.changed && (s.remembered || len(s.history) > 0) {
+			ids, read = append(ids, id), append(read, s.before.Revision)
+		}
+	}
+	if len(ids) > 0 {
+		batch.Queue(checkSQL, ids, read, len(ids))
+	}
 }
 
 func (t *turn) queueHistory(batch *pgx.Batch) error {

@@ -32,12 +32,10 @@ const (
 	CoordinatorAfterTake          Name = "coordinator.after_take"
 	CoordinatorAfterLoad          Name = "coordinator.after_load"
 	CoordinatorAfterDecide        Name = "coordinator.after_decide"
-	CoordinatorBeforeCommit       Name = "coordinator.before_commit"
 	CoordinatorAfterCommit        Name = "coordinator.after_commit"
 	CoordinatorAfterAnnounce      Name = "coordinator.after_announce"
 	CoordinatorAfterProduce       Name = "coordinator.after_produce"
 	CoordinatorBeforeOffsets      Name = "coordinator.before_offsets"
-	CoordinatorAfterClaim         Name = "coordinator.after_claim"
 	CoordinatorBeforeAcceptCommit Name = "coordinator.before_accept_commit"
 	CoordinatorAfterAcceptCommit  Name = "coordinator.after_accept_commit"
 	CoordinatorBeforeAnswer       Name = "coordinator.before_answer"
@@ -104,12 +102,10 @@ var places = []place{
 	{name: CoordinatorAfterTake, deaf: "alarms are taken from memory"},
 	{name: CoordinatorAfterLoad},
 	{name: CoordinatorAfterDecide},
-	{name: CoordinatorBeforeCommit},
 	{name: CoordinatorAfterCommit},
 	{name: CoordinatorAfterAnnounce, deaf: "the other parts of the process are told in memory"},
 	{name: CoordinatorAfterProduce},
 	{name: CoordinatorBeforeOffsets},
-	{name: CoordinatorAfterClaim},
 	{name: CoordinatorBeforeAcceptCommit},
 	{name: CoordinatorAfterAcceptCommit},
 	{name: CoordinatorBeforeAnswer},

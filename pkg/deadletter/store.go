@@ -39,6 +39,18 @@ ON CONFLICT (topic, partition, record_offset, record_time) DO NOTHING`
 
 // Park stores the letters in the caller's transaction, in one statement. A record that is parked already is left alone.
 func Park(ctx context.Context, tx pgx.Tx, letters []Letter) error {
+	var batch pgx.Batch
+	if err := Queue(&batch, letters); err != nil {
+		return err
+	}
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return fmt.Errorf("parking %d dead letters: %w", len(letters), err)
+	}
+	return nil
+}
+
+// Queue is Park for a caller that sends the statement together with others.
+func Queue(batch *pgx.Batch, letters []Letter) error {
 	if len(letters) == 0 {
 		return nil
 	}
@@ -66,10 +78,7 @@ func Park(ctx context.Context, tx pgx.Tx, letters []Letter) error {
 		recordTimes[i], keys[i], values[i], headers[i] = l.RecordTime.UTC(), l.Key, l.Value, encoded
 		reasons[i], texts[i], ats[i] = string(l.Reason), errorText(l.Error), l.At.UTC()
 	}
-	_, err := tx.Exec(ctx, parkSQL, ids, topics, partitions, offsets, recordTimes, keys, values, headers, reasons, texts, ats)
-	if err != nil {
-		return fmt.Errorf("parking %d dead letters: %w", n, err)
-	}
+	batch.Queue(parkSQL, ids, topics, partitions, offsets, recordTimes, keys, values, headers, reasons, texts, ats)
 	return nil
 }
 

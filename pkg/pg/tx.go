@@ -27,8 +27,14 @@ type Beginner interface {
 // An error from a lost connection in the commit is not retried: nobody knows whether it was committed. It satisfies
 // IsTransient, and callers find out by reading.
 func InTx(ctx context.Context, db Beginner, fn func(tx pgx.Tx) error) error {
+	return Retry(ctx, func() error { return once(ctx, db, fn) })
+}
+
+// Retry runs fn, which makes a transaction of its own, and runs it again after a serialization failure or deadlock, as
+// InTx does.
+func Retry(ctx context.Context, fn func() error) error {
 	for try := 1; ; try++ {
-		err := once(ctx, db, fn)
+		err := fn()
 		if err == nil || !isConflict(err) || try == maxTries {
 			return err
 		}
