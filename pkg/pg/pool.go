@@ -83,6 +83,7 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	// Without it a uuid.UUID goes through its text, which was a sixth of a coordinator's CPU time.
 	pc.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap())
+		registerArrays(conn.TypeMap())
 		return nil
 	}
 	pc.ConnConfig.Tracer = multitracer.New(otelpgx.NewTracer(), counterTracer{})
