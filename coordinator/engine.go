@@ -373,8 +373,12 @@ func (e *engine) applyItem(t *turn, it *item) (r result) {
 // the span that it follows from and without an end: the client remembers a record's first context, and a command whose
 // first sending was cut off by a shutdown could not be sent a second time under it.
 func (t *turn) send(out sideEffects, span trace.SpanContext) {
+	ctx := context.Background()
+	if span.IsValid() {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, span)
+	}
 	for _, record := range out.commands {
-		record.Context = trace.ContextWithRemoteSpanContext(context.Background(), span)
+		record.Context = ctx
 	}
 	t.commands = append(t.commands, out.commands...)
 	t.facts = append(t.facts, out.facts...)

@@ -76,9 +76,9 @@ func (e *engine) command(s *subject, a saga.Action, cause string, now time.Time)
 		return nil, err
 	}
 	topic := e.topics.CommandTopic(s.d.Steps()[a.Step].Participant)
-	record, err := message.Encode(topic, s.OrderID.String(), message.Event{
-		Source: Source, Subject: s.OrderID.String(), CorrelationID: s.ID.String(), CausationID: cause, Time: now,
-		Data: body,
+	id := s.document.GetOrderId()
+	record, err := message.Encode(topic, id, message.Event{
+		Source: Source, Subject: id, CorrelationID: s.ID.String(), CausationID: cause, Time: now, Data: body,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("saga %s: %w", s.ID, err)
@@ -108,6 +108,7 @@ func historyOf(d *saga.Definition, ev saga.Event, decided saga.Decision, now tim
 	if ev.Code != "" {
 		h.Detail = strings.TrimSuffix(ev.Code+": "+ev.Detail, ": ")
 	}
+	h.Decisions = make([]string, 0, len(decided.Trace)+len(decided.Actions))
 	if ev.Op != 0 || ev.Kind == saga.OperatorRetry || ev.Kind == saga.OperatorSettle {
 		h.Step, h.Attempt = d.Steps()[ev.Step].Name, ev.Attempt
 		h.Operation = sagav1.Operation(ev.Op)
@@ -153,16 +154,17 @@ func factEvent(
 	if err != nil {
 		return nil, fmt.Errorf("encoding the event of %s: %w", s.ID, err)
 	}
-	name := fmt.Sprintf("%s/%d/%s/%d", s.ID, s.Revision, a.Fact, a.Attention)
+	id := s.ID.String()
+	name := fmt.Appendf(nil, "%s/%d/%s/%d", id, s.Revision, a.Fact, a.Attention)
 	return &orderv1.OutboxEvent{
-		Id:   uuid.NewSHA1(factSpace, []byte(name)).String(),
-		Type: string(body.ProtoReflect().Descriptor().FullName()), OrderId: s.OrderID.String(), SagaId: s.ID.String(),
+		Id:   uuid.NewSHA1(factSpace, name).String(),
+		Type: string(body.ProtoReflect().Descriptor().FullName()), OrderId: o.GetOrderId(), SagaId: id,
 		At: timestamppb.New(now), Body: encoded,
 	}, nil
 }
 
 func factBody(d *saga.Definition, s *saga.Saga, o *orderv1.Order, a saga.Action, now time.Time) proto.Message {
-	id, revision, at := s.OrderID.String(), uint64(max(0, s.Revision)), timestamppb.New(now)
+	id, revision, at := o.GetOrderId(), uint64(max(0, s.Revision)), timestamppb.New(now)
 	switch a.Fact {
 	case saga.FactAccepted:
 		return &orderv1.OrderAccepted{

@@ -75,11 +75,8 @@ func (e *encoder) step(st *StepStatus) {
 		e.text(4, f.Handle)
 		e.close(at)
 	}
-	for _, name := range slices.Sorted(maps.Keys(st.Handles)) {
-		at := e.open(8)
-		e.textAlways(1, name)
-		e.textAlways(2, st.Handles[name])
-		e.close(at)
+	if len(st.Handles) > 0 {
+		e.handles(st.Handles)
 	}
 	e.text(9, st.Code)
 	e.text(10, st.Detail)
@@ -87,6 +84,15 @@ func (e *encoder) step(st *StepStatus) {
 	e.time(12, st.IssuedAt)
 	if st.EverIssued {
 		e.varint(13, 1)
+	}
+}
+
+func (e *encoder) handles(all map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		at := e.open(8)
+		e.textAlways(1, name)
+		e.textAlways(2, all[name])
+		e.close(at)
 	}
 }
 

@@ -76,39 +76,33 @@ func Produce(ctx context.Context, client *kgo.Client, records []*kgo.Record) err
 
 // produce returns the records that failed, in order, and the first error.
 func produce(ctx context.Context, client *kgo.Client, records []*kgo.Record) ([]*kgo.Record, error) {
-	var (
-		failed   = make(map[*kgo.Record]bool)
-		of       = make(map[*kgo.Record]*kgo.Record, len(records))
-		copies   = make([]*kgo.Record, len(records))
-		firstErr error
-	)
 	// The client writes into what it is given: the time from which it counts the delivery timeout, a context, headers. A
 	// record that is produced again must not bring these along, or it is too old before it is sent.
+	written, copies := make([]kgo.Record, len(records)), make([]*kgo.Record, len(records))
 	for i, r := range records {
-		fresh := *r
-		fresh.Headers = slices.Clip(r.Headers)
-		copies[i], of[&fresh] = &fresh, r
+		written[i] = *r
+		written[i].Headers = slices.Clip(r.Headers)
+		copies[i] = &written[i]
 	}
+	var firstErr error
+	failed := make(map[*kgo.Record]bool)
 	for _, result := range client.ProduceSync(ctx, copies...) {
-		original := of[result.Record]
 		if result.Err == nil {
-			original.Partition, original.Offset = result.Record.Partition, result.Record.Offset
 			continue
 		}
-		failed[original] = true
+		failed[result.Record] = true
 		// The topic's own error says more than that of records which failed along with it.
 		if firstErr == nil || errors.Is(result.Err, kerr.UnknownTopicID) {
 			firstErr = fmt.Errorf("producing to %s: %w", result.Record.Topic, result.Err)
 		}
 	}
-	if firstErr == nil {
-		return nil, nil
-	}
 	// Results come in the order of the acknowledgements; the records of a partition must keep their own.
-	ordered := make([]*kgo.Record, 0, len(failed))
-	for _, r := range records {
-		if failed[r] {
+	var ordered []*kgo.Record
+	for i, r := range records {
+		if failed[copies[i]] {
 			ordered = append(ordered, r)
+		} else {
+			r.Partition, r.Offset = written[i].Partition, written[i].Offset
 		}
 	}
 	if n := len(ordered); n > 1 {
