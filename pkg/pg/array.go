@@ -2,6 +2,7 @@ package pg
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,16 +46,19 @@ func (e elements[T]) Encode(value any, buf []byte) ([]byte, error) {
 	buf = binary.BigEndian.AppendUint32(buf, e.oid)
 	buf = binary.BigEndian.AppendUint32(buf, uint32(len(list)))
 	buf = binary.BigEndian.AppendUint32(buf, 1) // the first index
-	for _, v := range list {
-		size := len(buf)
+	for i, v := range list {
+		at := len(buf)
 		after, null := e.put(append(buf, 0, 0, 0, 0), v)
 		if null {
 			buf = binary.BigEndian.AppendUint32(buf, ^uint32(0))
 			binary.BigEndian.PutUint32(buf[nulls:], 1)
-			continue
+		} else {
+			buf = after
+			binary.BigEndian.PutUint32(buf[at:], uint32(len(buf)-at-4))
 		}
-		buf = after
-		binary.BigEndian.PutUint32(buf[size:], uint32(len(buf)-size-4))
+		if i == 0 { // the rows of a statement are much alike
+			buf = slices.Grow(buf, (len(list)-1)*(len(buf)-at))
+		}
 	}
 	return buf, nil
 }

@@ -39,6 +39,7 @@ Configuration comes from the environment.
 
 // Main runs the program as the process and does not return.
 func Main[C any](name string, program Program[C]) {
+	TuneGC()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for a drain; from then on the signals have their usual, deadly effect.
 	context.AfterFunc(ctx, stop)
