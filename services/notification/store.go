@@ -109,7 +109,7 @@ type standing struct {
 const standingSQL = `
 SELECT dedupe_key, notification_id, state
 FROM notification
-WHERE dedupe_key = ANY ($1::text[]) AND state NOT IN ('suppressed', 'bounced', 'undeliverable')`
+WHERE dedupe_key = ANY ($1::text[]) AND stands`
 
 func standingFor(ctx context.Context, tx pgx.Tx, keys []string) (map[string]standing, error) {
 	if len(keys) == 0 {

@@ -244,6 +244,7 @@ FROM operation
 JOIN intent USING (intent_id)
 WHERE operation.state = @state
 	AND operation.state IN ('sent', 'unknown', 'manual')
+	AND operation.lost = (@state::text <> 'sent')
 	AND (COALESCE(unknown_since, requested_at), operation_id) > (@after_time::timestamptz, @after_id::uuid)
 ORDER BY COALESCE(unknown_since, requested_at), operation_id
 LIMIT @limit`

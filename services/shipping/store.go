@@ -140,22 +140,35 @@ var errNotOpen = errors.New("the operation is not open any more")
 
 // beginSQL stores, before anything is sent, which booking the label is bought for and that a request goes out. The row
 // lock on the label makes two processes that ask at once agree on one booking: the second sees what the first stored.
+//
+// What is open is looked up for one shipment at a time, hence LIMIT and LATERAL, and locked in the order of the labels:
+// left to join as it likes, the planner reads a whole index for its order, and goes on to when there is much in it.
 // Whether a label is unnamed is read with the lock: asked for in the update, it leads the planner to the index of
 // bookings, among the dead entries of all labels that have been unnamed.
 const beginSQL = `
-WITH intent AS (
-    SELECT shipment_id, kind, carrier_ref
+WITH found AS (
+    SELECT i.shipment_id, i.kind, i.carrier_ref, at.operation_id, at.label_id
     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i (shipment_id, kind, carrier_ref)
+    CROSS JOIN LATERAL (
+        SELECT o.operation_id, l.label_id
+        FROM package p
+        JOIN label l ON l.package_id = p.package_id AND l.state NOT IN ('refused', 'voided')
+        JOIN carrier_operation o ON o.label_id = l.label_id AND o.kind = i.kind AND o.state IN ('requested', 'unknown')
+        WHERE p.shipment_id = i.shipment_id
+        LIMIT 1
+    ) at
+    ORDER BY at.label_id
 ),
 open AS (
-    SELECT i.shipment_id, i.kind, o.operation_id, l.label_id, coalesce(l.carrier_ref, i.carrier_ref) AS carrier_ref,
+    SELECT f.shipment_id, f.kind, f.operation_id, f.label_id, coalesce(l.carrier_ref, f.carrier_ref) AS carrier_ref,
            l.carrier_ref IS NULL AS unnamed
-    FROM intent i
-    JOIN package p ON p.shipment_id = i.shipment_id
-    JOIN label l ON l.package_id = p.package_id AND l.state NOT IN ('refused', 'voided')
-    JOIN carrier_operation o ON o.label_id = l.label_id AND o.kind = i.kind AND o.state IN ('requested', 'unknown')
-    ORDER BY l.label_id
-    FOR UPDATE OF l
+    FROM found f
+    CROSS JOIN LATERAL (
+        SELECT l.carrier_ref
+        FROM label l
+        WHERE l.label_id = f.label_id AND l.state NOT IN ('refused', 'voided')
+        FOR UPDATE
+    ) l
 ),
 numbered AS (
     SELECT o.shipment_id, o.kind, o.operation_id, o.label_id, o.carrier_ref, o.unnamed,
@@ -266,9 +279,16 @@ SET state = s.state,
     decided_at = CASE WHEN s.state IN ('succeeded', 'failed') THEN $6 END
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
          AS s (shipment_id, state, proof, failure_class, failure_code)
-JOIN package p ON p.shipment_id = s.shipment_id
-JOIN label l ON l.package_id = p.package_id
-WHERE o.label_id = l.label_id AND o.kind = $7 AND o.state IN ('requested', 'unknown')`
+CROSS JOIN LATERAL (
+    SELECT open.operation_id
+    FROM package p
+    JOIN label l ON l.package_id = p.package_id
+    JOIN carrier_operation open ON open.label_id = l.label_id AND open.kind = $7
+        AND open.state IN ('requested', 'unknown')
+    WHERE p.shipment_id = s.shipment_id
+    LIMIT 1
+) at
+WHERE o.operation_id = at.operation_id AND o.state IN ('requested', 'unknown')`
 
 const settleAttemptsSQL = `
 UPDATE carrier_attempt a
