@@ -97,5 +97,9 @@ func (c Config) messageDomain() string {
 	return domain
 }
 
-// callTimeout bounds the wait for a conversation, and the conversation: greeting and mail have SMTPTimeout each.
-func (c Config) callTimeout() time.Duration { return 3*c.SMTPTimeout + 5*time.Second }
+// callsPerConn is how many mails share a conversation at a time: one is being handed over, the others wait for it.
+const callsPerConn = 4
+
+// callTimeout bounds the wait for a conversation, and the conversation: a mail in a kept one that turns out to be over,
+// greeting, mail and goodbye have SMTPTimeout each.
+func (c Config) callTimeout() time.Duration { return 4*c.SMTPTimeout + 5*time.Second }

@@ -47,17 +47,22 @@ type mailServer struct {
 	mails  []received
 	faults []fault
 	refuse bool
+	// conversations counts them; busy are those that are not over.
+	conversations int
+	busy          map[*smtp.Conn]bool
 }
 
 func newMailServer(t *testing.T) *mailServer {
 	t.Helper()
-	s := &mailServer{quiet: make(chan struct{})}
+	s := &mailServer{quiet: make(chan struct{}), busy: map[*smtp.Conn]bool{}}
 	s.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.refuse {
 			return nil, &smtp.SMTPError{Code: 421, Message: "not now"}
 		}
+		s.conversations++
+		s.busy[c] = true
 		var fault fault
 		if len(s.faults) > 0 {
 			fault, s.faults = s.faults[0], s.faults[1:]
@@ -95,6 +100,7 @@ func (s *mailServer) mailer(t *testing.T, timeout time.Duration) *notification.S
 		Timeout: timeout, MaxConns: 16,
 	})
 	require.NoError(t, err)
+	t.Cleanup(m.Close)
 	return m
 }
 
@@ -110,6 +116,22 @@ func (s *mailServer) outage(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse = on
+}
+
+// hangUp closes the conversations that are not over, as servers do with those that wait for long.
+func (s *mailServer) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.busy {
+		_ = c.Conn().Close()
+	}
+}
+
+// talks says how many conversations began, and how many of them are not over.
+func (s *mailServer) talks() (began, open int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conversations, len(s.busy)
 }
 
 // got is what the server has.
@@ -142,8 +164,14 @@ func (s *session) hangUp() error {
 	return errHungUp
 }
 
-func (s *session) Reset()        {}
-func (s *session) Logout() error { return nil }
+func (s *session) Reset() {}
+
+func (s *session) Logout() error {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	delete(s.server.busy, s.conn)
+	return nil
+}
 
 func (s *session) Mail(string, *smtp.MailOptions) error {
 	if s.fault == dropAtMail {

@@ -84,14 +84,15 @@ type SMTPConfig struct {
 	MaxConns int
 }
 
-// SMTPMailer hands mails to an SMTP server, one conversation for each.
+// SMTPMailer hands mails to an SMTP server, one after the other in a conversation.
 //
 // What counts as proof: an answer with a code, and where in the conversation it came. Up to and including the server's
 // go-ahead for the content nothing has been handed over; from there on only a coded answer proves anything.
 type SMTPMailer struct {
-	client *mail.Client
-	config SMTPConfig
-	slots  chan struct{}
+	client        *mail.Client
+	config        SMTPConfig
+	slots         chan struct{}
+	conversations *conversations
 }
 
 // NewSMTPMailer checks the configuration; it does not connect.
@@ -128,8 +129,14 @@ func NewSMTPMailer(c SMTPConfig) (*SMTPMailer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring SMTP: %w", err)
 	}
-	return &SMTPMailer{client: client, config: c, slots: make(chan struct{}, max(1, c.MaxConns))}, nil
+	return &SMTPMailer{
+		client: client, config: c, slots: make(chan struct{}, max(1, c.MaxConns)),
+		conversations: &conversations{client: client, timeout: c.Timeout},
+	}, nil
 }
+
+// Close ends the conversations that are kept open between mails.
+func (s *SMTPMailer) Close() { s.conversations.close() }
 
 // Send hands one mail over.
 func (s *SMTPMailer) Send(ctx context.Context, m Mail) Delivery {
@@ -143,14 +150,40 @@ func (s *SMTPMailer) Send(ctx context.Context, m Mail) Delivery {
 	if err != nil {
 		return Rejected{Detail: err.Error()}
 	}
-	conversation, err := s.client.DialToSMTPClientWithContext(ctx)
+	if kept := s.conversations.open(); kept != nil {
+		if err := s.hand(kept, message); !over(err) {
+			return classify(message, err)
+		}
+		// The server ended it while nobody looked. Nothing was handed over.
+	}
+	fresh, err := s.conversations.dial(ctx)
 	if err != nil {
 		// Even a 5xx here is about us, our name or our password, and not about the mail.
 		return NotSent{Detail: err.Error()}
 	}
-	// The conversation is over either way, and closing it must not change what is known.
-	defer func() { _ = s.client.CloseWithSMTPClient(conversation) }()
-	return classify(message, s.client.SendWithSMTPClient(conversation, message))
+	return classify(message, s.hand(fresh, message))
+}
+
+// hand hands one mail over in a conversation, which may carry another one if that went well. Ending it otherwise must
+// not change what is known.
+func (s *SMTPMailer) hand(c *conversation, message *mail.Msg) error {
+	err := s.client.SendWithSMTPClient(c.smtp, message)
+	if err == nil {
+		s.conversations.keep(c)
+	} else {
+		s.conversations.end(c)
+	}
+	return err
+}
+
+// over says that a kept conversation had come to its end before the mail: the server did not even take the sender.
+func over(err error) bool {
+	failure, ok := errors.AsType[*mail.SendError](err)
+	if !ok || failure.Reason != mail.ErrSMTPMailFrom && failure.Reason != mail.ErrConnCheck {
+		return false
+	}
+	const closing = 421
+	return failure.ErrorCode() == 0 || failure.ErrorCode() == closing
 }
 
 func (s *SMTPMailer) message(m Mail) (*mail.Msg, error) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"recourse.dev/services/notification"
@@ -71,6 +72,51 @@ func TestSMTPMailer_Send_content(t *testing.T) {
 	require.Equal(t, "=?UTF-8?q?Your_order_is_best=C3=A4tigt?=", got.Subject)
 	require.Contains(t, got.Raw, "multipart/alternative")
 	require.Contains(t, got.Raw, "Date: Sun, 09 Sep 2001")
+}
+
+func TestSMTPMailer_Send_one_conversation(t *testing.T) {
+	t.Parallel()
+	s := newMailServer(t)
+	m := s.mailer(t, 5*time.Second)
+	for range 3 {
+		require.IsType(t, notification.Accepted{}, m.Send(t.Context(), aMail()))
+	}
+	began, open := s.talks()
+	require.Equal(t, []int{1, 1}, []int{began, open})
+	require.Len(t, s.got(), 3)
+
+	// The server ends it between two mails: the next one goes out in another.
+	s.hangUp()
+	require.IsType(t, notification.Accepted{}, m.Send(t.Context(), aMail()))
+	began, _ = s.talks()
+	require.Equal(t, 2, began)
+	require.Len(t, s.got(), 4, "and once")
+
+	m.Close()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		_, open := s.talks()
+		require.Zero(c, open)
+	}, 5*time.Second, 5*time.Millisecond)
+	require.IsType(t, notification.Accepted{}, m.Send(t.Context(), aMail()), "one of its own")
+	began, _ = s.talks()
+	require.Equal(t, 3, began)
+}
+
+// What went wrong in a conversation must not meet the next mail there.
+func TestSMTPMailer_Send_ends_a_conversation_that_failed(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []fault{rcptRefused, rcptLater, dataRefused, dropAfterData} {
+		t.Run(string(fault), func(t *testing.T) {
+			t.Parallel()
+			s := newMailServer(t)
+			m := s.mailer(t, 5*time.Second)
+			s.fail(fault)
+			require.NotEqual(t, notification.Accepted{}, m.Send(t.Context(), aMail()))
+			require.IsType(t, notification.Accepted{}, m.Send(t.Context(), aMail()))
+			began, _ := s.talks()
+			require.Equal(t, 2, began)
+		})
+	}
 }
 
 func TestSMTPMailer_Send_not_there(t *testing.T) {

@@ -25,6 +25,7 @@ type Service struct {
 	config   Config
 	log      *slog.Logger
 	pool     *pgxpool.Pool
+	mailer   *SMTPMailer
 	handler  *handler
 	worker   *worker.Worker
 	consumer *kafka.Consumer
@@ -65,8 +66,8 @@ func (s *Service) wire(ctx context.Context) error {
 	}
 	registry := prometheus.NewRegistry()
 	pg.RegisterClock(registry, s.pool)
-	mailer, err := NewSMTPMailer(s.config.smtp())
-	if err != nil {
+	var err error
+	if s.mailer, err = NewSMTPMailer(s.config.smtp()); err != nil {
 		return err
 	}
 	s.worker, err = worker.New(worker.Config{
@@ -74,8 +75,8 @@ func (s *Service) wire(ctx context.Context) error {
 		Build:       Participant + "/" + service.Version().String(),
 		Kafka:       s.config.Kafka,
 		MaxBatch:    s.config.MaxBatch,
-		// A call that waits for its conversation would only hold its lease.
-		MaxCalls:    s.config.SMTPConns,
+		// Some wait for their conversation, so that a transaction has a few mails to settle.
+		MaxCalls:    callsPerConn * s.config.SMTPConns,
 		CallTimeout: s.config.callTimeout(),
 		ProbeDelays: s.config.ProbeDelays,
 		ProbeEvery:  s.config.ProbeEvery,
@@ -85,7 +86,7 @@ func (s *Service) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.handler = newHandler(s.pool, mailer, s.config.messageDomain(), s.config.GiveUpAfter)
+	s.handler = newHandler(s.pool, s.mailer, s.config.messageDomain(), s.config.GiveUpAfter)
 	s.handler.register(s.worker)
 
 	follower := &claims{pool: s.pool, now: s.worker.Now}
@@ -132,6 +133,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return service.Run(ctx, s.log, s.config.DrainTimeout,
 		service.Component{Name: "tries", Stop: func(context.Context) error {
 			s.handler.close()
+			s.mailer.Close()
 			return nil
 		}},
 		service.Component{Name: "order-claims", Run: s.consumer.Run},
