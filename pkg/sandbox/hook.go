@@ -154,6 +154,13 @@ func OpenHooks(settings HookSettings, ledger string, faults *Faults, log *slog.L
 	return h, nil
 }
 
+// By lets the receiver be reached by another transport than HTTP over TCP. It is called before Run.
+func (h *Hooks) By(transport http.RoundTripper) {
+	if h != nil {
+		h.client.Transport = transport
+	}
+}
+
 // noRedirect: a receiver that has moved must be told so by a person; a redirect could lead anywhere.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 

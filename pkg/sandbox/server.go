@@ -71,6 +71,9 @@ func (s *Server) URL() string {
 	return "http://" + s.Addr()
 }
 
+// Handler is what is served, for callers in this process.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
 // Run serves until ctx ends, then finishes the requests in hand. It returns nil when it was asked to stop.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.Listen(); err != nil { //nolint:contextcheck // binding an address takes no time

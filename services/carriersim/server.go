@@ -53,6 +53,9 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(s.hooks.Beside(ctx, s.Server.Run), s.book.journal.Close())
 }
 
+// DeliverBy lets the receiver of webhooks be reached by another transport than HTTP over TCP. It is called before Run.
+func (s *Server) DeliverBy(transport http.RoundTripper) { s.hooks.By(transport) }
+
 // Webhooks says what became of the webhooks.
 func (s *Server) Webhooks() sandbox.HookStats {
 	return s.hooks.Stats()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -22,8 +23,9 @@ type whole struct {
 	stack       *stack.Stack
 	coordinator atomic.Pointer[coordinator.Service]
 	shop        *load.Shop
-	// overHTTP says that orders come over the REST API.
+	// overHTTP says that orders come over the REST API, and that the providers are reached over HTTP, too.
 	overHTTP bool
+	near     *near
 	copies   []string
 	// stock is how many units of hotSKU there are.
 	stock int64
@@ -54,14 +56,17 @@ func startWhole(ctx context.Context, g *ground, o *Options, hear func([]coordina
 	if o.Stock > 0 {
 		w.stock = int64(o.Stock)
 	}
-	env := []string{fmt.Sprintf("MAX_WAITING=%d", maxWaiting)}
+	env := map[string][]string{stack.Coordinator: {fmt.Sprintf("MAX_WAITING=%d", maxWaiting)}}
 	if w.overHTTP {
 		// So many orders wait here that admission would refuse the rest; that is measured by `recourse overload`.
-		env = []string{"ADMIT_WITHIN=1h"}
+		env[stack.Coordinator] = []string{"ADMIT_WITHIN=1h"}
+	} else {
+		w.near = newNear(ctx)
+		maps.Copy(env, nearEnv)
 	}
 	w.stack, err = stack.Start(ctx, stack.Options{
 		DataDir: g.dir, DatabaseURL: g.pg.URL("postgres"), Brokers: g.kafka.Brokers, TopicPrefix: g.kafka.TopicPrefix,
-		Partitions: partitions, Log: g.log, MemberEnv: map[string][]string{stack.Coordinator: env},
+		Partitions: partitions, Log: g.log, MemberEnv: env,
 		Around: func(name string, run func()) {
 			as(ctx, partsOf[name], func(ctx context.Context) { member(ctx, name, run) })
 		},
@@ -70,6 +75,7 @@ func startWhole(ctx context.Context, g *ground, o *Options, hear func([]coordina
 				c.OnEnd(hear)
 				w.coordinator.Store(c)
 			}
+			w.near.connect(service)
 		},
 	})
 	if err != nil {
