@@ -19,6 +19,11 @@ ALTER TABLE intent SET (fillfactor = 45);
 ALTER TABLE operation SET (fillfactor = 45);
 ALTER TABLE attempt SET (fillfactor = 40);
 
+-- Asked of what consists of digits only, and not of every token whenever its intent changes. It refuses what it refused.
+ALTER TABLE intent DROP CONSTRAINT no_card_data;
+ALTER TABLE intent ADD CONSTRAINT no_card_data
+    CHECK (payment_token !~ '^[0-9 -]*$' OR NOT looks_like_card_number(payment_token));
+
 -- One check for an INSERT, however many transfers it books; both halves of a transfer come in one INSERT.
 DROP TRIGGER journal_balanced ON journal;
 -- +goose StatementBegin
@@ -59,6 +64,8 @@ $$;
 -- +goose StatementEnd
 CREATE CONSTRAINT TRIGGER journal_balanced AFTER INSERT ON journal
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION journal_balanced();
+ALTER TABLE intent DROP CONSTRAINT no_card_data;
+ALTER TABLE intent ADD CONSTRAINT no_card_data CHECK (NOT looks_like_card_number(payment_token));
 ALTER TABLE intent SET (fillfactor = 70);
 ALTER TABLE operation SET (fillfactor = 70);
 ALTER TABLE attempt SET (fillfactor = 70);

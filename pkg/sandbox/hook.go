@@ -38,7 +38,7 @@ const (
 	// hookLife is how long a webhook is tried, as at the providers that are imitated.
 	hookLife = 72 * time.Hour
 	// maxHooksInFlight bounds the tries at a time.
-	maxHooksInFlight = 8
+	maxHooksInFlight = 32
 	// maxHooksWaiting bounds the memory. What is over it waits in the ledger for the next start.
 	maxHooksWaiting = 100_000
 )

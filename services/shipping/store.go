@@ -138,26 +138,39 @@ type begun struct {
 // errNotOpen says that the operation was settled by somebody else meanwhile.
 var errNotOpen = errors.New("the operation is not open any more")
 
+// openOperationSQL looks up, for each row of asked with its shipment_id and kind, the live label and the operation that
+// is open about it: there is one of each at most. It goes from key to key, hence each LIMIT: left to join as it likes,
+// the planner may read a whole index, and goes on to when there is much in it.
+const openOperationSQL = `
+CROSS JOIN LATERAL (
+    SELECT package_id
+    FROM package
+    WHERE shipment_id = asked.shipment_id
+    LIMIT 1
+) AS package
+CROSS JOIN LATERAL (
+    SELECT label_id
+    FROM label
+    WHERE package_id = package.package_id AND state NOT IN ('refused', 'voided')
+    LIMIT 1
+) AS label
+CROSS JOIN LATERAL (
+    SELECT operation_id
+    FROM carrier_operation
+    WHERE label_id = label.label_id AND kind = asked.kind AND state IN ('requested', 'unknown')
+    LIMIT 1
+) AS operation`
+
 // beginSQL stores, before anything is sent, which booking the label is bought for and that a request goes out. The row
 // lock on the label makes two processes that ask at once agree on one booking: the second sees what the first stored.
-//
-// What is open is looked up for one shipment at a time, hence LIMIT and LATERAL, and locked in the order of the labels:
-// left to join as it likes, the planner reads a whole index for its order, and goes on to when there is much in it.
-// Whether a label is unnamed is read with the lock: asked for in the update, it leads the planner to the index of
-// bookings, among the dead entries of all labels that have been unnamed.
+// Labels are locked in one order everywhere. Whether one is unnamed is read with its lock: asked for in the update, it
+// leads the planner to the index of bookings, among the dead entries of all labels that have been unnamed.
 const beginSQL = `
 WITH found AS (
-    SELECT i.shipment_id, i.kind, i.carrier_ref, at.operation_id, at.label_id
-    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i (shipment_id, kind, carrier_ref)
-    CROSS JOIN LATERAL (
-        SELECT o.operation_id, l.label_id
-        FROM package p
-        JOIN label l ON l.package_id = p.package_id AND l.state NOT IN ('refused', 'voided')
-        JOIN carrier_operation o ON o.label_id = l.label_id AND o.kind = i.kind AND o.state IN ('requested', 'unknown')
-        WHERE p.shipment_id = i.shipment_id
-        LIMIT 1
-    ) at
-    ORDER BY at.label_id
+    SELECT asked.shipment_id, asked.kind, asked.carrier_ref, operation.operation_id, label.label_id
+    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS asked (shipment_id, kind, carrier_ref)
+` + openOperationSQL + `
+    ORDER BY label.label_id
 ),
 open AS (
     SELECT f.shipment_id, f.kind, f.operation_id, f.label_id, coalesce(l.carrier_ref, f.carrier_ref) AS carrier_ref,
@@ -271,24 +284,18 @@ type settled struct {
 
 const settleOperationsSQL = `
 UPDATE carrier_operation o
-SET state = s.state,
-    proof = s.proof,
-    failure_class = s.failure_class,
-    failure_code = s.failure_code,
-    unknown_since = CASE WHEN s.state = 'unknown' THEN coalesce(o.unknown_since, $6) ELSE o.unknown_since END,
-    decided_at = CASE WHEN s.state IN ('succeeded', 'failed') THEN $6 END
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
-         AS s (shipment_id, state, proof, failure_class, failure_code)
-CROSS JOIN LATERAL (
-    SELECT open.operation_id
-    FROM package p
-    JOIN label l ON l.package_id = p.package_id
-    JOIN carrier_operation open ON open.label_id = l.label_id AND open.kind = $7
-        AND open.state IN ('requested', 'unknown')
-    WHERE p.shipment_id = s.shipment_id
-    LIMIT 1
-) at
-WHERE o.operation_id = at.operation_id AND o.state IN ('requested', 'unknown')`
+SET state = asked.state,
+    proof = asked.proof,
+    failure_class = asked.failure_class,
+    failure_code = asked.failure_code,
+    unknown_since = CASE WHEN asked.state = 'unknown' THEN coalesce(o.unknown_since, $6) ELSE o.unknown_since END,
+    decided_at = CASE WHEN asked.state IN ('succeeded', 'failed') THEN $6 END
+FROM (
+    SELECT *, $7::text AS kind
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+             AS told (shipment_id, state, proof, failure_class, failure_code)
+) AS asked` + openOperationSQL + `
+WHERE o.operation_id = operation.operation_id AND o.state IN ('requested', 'unknown')`
 
 const settleAttemptsSQL = `
 UPDATE carrier_attempt a

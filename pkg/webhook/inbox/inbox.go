@@ -66,6 +66,9 @@ const (
 	pruneEvery = time.Hour
 	// again is how long an event waits for a call that is on its way; what comes meanwhile is looked at together with it.
 	again = 100 * time.Millisecond
+	// storeLinger and storePause let events share a transaction: a provider waits for seconds, and nobody else does.
+	storeLinger = 5 * time.Millisecond
+	storePause  = 25 * time.Millisecond
 	// maxText bounds the texts of an event that are columns; its payload holds them whole.
 	maxText = 255
 )
@@ -122,7 +125,7 @@ func New(
 	if registerer != nil {
 		registerer.MustRegister(b.events)
 	}
-	b.store = coalesce.New(b.keep, coalesce.Options{})
+	b.store = coalesce.New(b.keep, coalesce.Options{Linger: storeLinger, Pause: storePause})
 	return b
 }
 
