@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -100,18 +101,20 @@ func loadOpen(ctx context.Context, tx pgx.Tx, source string) ([]Event, error) {
 	return events, nil
 }
 
+// The source comes with each event: as a constant it leads the planner through all events of the source, as long as it
+// knows nothing of how many there are.
 const finishSQL = `
 UPDATE webhook_event AS e
 SET outcome = f.outcome, processed_at = @now::timestamptz
-FROM unnest(@ids::text[], @outcomes::text[]) AS f (event_id, outcome)
-WHERE e.source = @source AND e.event_id = f.event_id`
+FROM unnest(@sources::text[], @ids::text[], @outcomes::text[]) AS f (source, event_id, outcome)
+WHERE e.source = f.source AND e.event_id = f.event_id`
 
 func finish(ctx context.Context, tx pgx.Tx, source string, ids, outcomes []string, now time.Time) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	_, err := tx.Exec(ctx, finishSQL, pgx.StrictNamedArgs{
-		"source": source, "ids": ids, "outcomes": outcomes, "now": now.UTC(),
+		"sources": slices.Repeat([]string{source}, len(ids)), "ids": ids, "outcomes": outcomes, "now": now.UTC(),
 	})
 	if err != nil {
 		return fmt.Errorf("finishing %d webhooks: %w", len(ids), err)
