@@ -49,25 +49,26 @@ type mailServer struct {
 	refuse bool
 	// conversations counts them; busy are those that are not over.
 	conversations int
-	busy          map[*smtp.Conn]bool
+	busy          map[*session]bool
 }
 
 func newMailServer(t *testing.T) *mailServer {
 	t.Helper()
-	s := &mailServer{quiet: make(chan struct{}), busy: map[*smtp.Conn]bool{}}
+	s := &mailServer{quiet: make(chan struct{}), busy: map[*session]bool{}}
 	s.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.refuse {
 			return nil, &smtp.SMTPError{Code: 421, Message: "not now"}
 		}
-		s.conversations++
-		s.busy[c] = true
 		var fault fault
 		if len(s.faults) > 0 {
 			fault, s.faults = s.faults[0], s.faults[1:]
 		}
-		return &session{server: s, conn: c, fault: fault}, nil
+		begun := &session{server: s, conn: c, fault: fault}
+		s.conversations++
+		s.busy[begun] = true
+		return begun, nil
 	}))
 	s.server.Domain = "localhost"
 	s.server.ErrorLog = discard{}
@@ -122,8 +123,17 @@ func (s *mailServer) outage(on bool) {
 func (s *mailServer) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.busy {
-		_ = c.Conn().Close()
+	for one := range s.busy {
+		_ = one.conn.Conn().Close()
+	}
+}
+
+// failOpen lets the next mail of the conversations that are not over go wrong.
+func (s *mailServer) failOpen(f fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for one := range s.busy {
+		one.fault = f
 	}
 }
 
@@ -153,8 +163,14 @@ func (s *mailServer) distinct() int {
 type session struct {
 	server *mailServer
 	conn   *smtp.Conn
-	fault  fault
+	fault  fault // under the server's mu
 	to     string
+}
+
+func (s *session) wrong() fault {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	return s.fault
 }
 
 var errHungUp = errors.New("hung up")
@@ -169,12 +185,12 @@ func (s *session) Reset() {}
 func (s *session) Logout() error {
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
-	delete(s.server.busy, s.conn)
+	delete(s.server.busy, s)
 	return nil
 }
 
 func (s *session) Mail(string, *smtp.MailOptions) error {
-	if s.fault == dropAtMail {
+	if s.wrong() == dropAtMail {
 		return s.hangUp()
 	}
 	return nil
@@ -182,7 +198,7 @@ func (s *session) Mail(string, *smtp.MailOptions) error {
 
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.to = to
-	switch s.fault {
+	switch s.wrong() {
 	case dropAtRcpt:
 		return s.hangUp()
 	case rcptRefused:
@@ -194,14 +210,14 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 }
 
 func (s *session) Data(r io.Reader) error {
-	if s.fault == dropInData {
+	if s.wrong() == dropInData {
 		return s.hangUp()
 	}
 	raw, err := io.ReadAll(r)
 	if err != nil {
 		return err
 	}
-	switch s.fault {
+	switch s.wrong() {
 	case dataRefused:
 		return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: "looks like spam"}
 	case dataLater:
@@ -217,7 +233,7 @@ func (s *session) Data(r io.Reader) error {
 		Order: message.Header.Get("X-Recourse-Order"), Raw: string(raw),
 	})
 	s.server.mu.Unlock()
-	switch s.fault {
+	switch s.wrong() {
 	case dropAfterData:
 		return s.hangUp()
 	case silent:

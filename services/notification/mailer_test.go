@@ -102,6 +102,33 @@ func TestSMTPMailer_Send_one_conversation(t *testing.T) {
 	require.Equal(t, 3, began)
 }
 
+// Only what failed before the sender was taken is tried again in a fresh conversation: a mail may be there otherwise.
+func TestSMTPMailer_Send_fails_in_a_kept_conversation(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		fault fault
+		want  notification.Delivery
+		mails int
+	}{
+		{dropAtMail, notification.Accepted{}, 2},
+		{dropAtRcpt, notification.NotSent{}, 1},
+		{rcptRefused, notification.Rejected{}, 1},
+		{dropAfterData, notification.Unknown{}, 2},
+		{dropInData, notification.Unknown{}, 1},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.fault), func(t *testing.T) {
+			t.Parallel()
+			s := newMailServer(t)
+			m := s.mailer(t, 5*time.Second)
+			require.IsType(t, notification.Accepted{}, m.Send(t.Context(), aMail()))
+			s.failOpen(tt.fault)
+			require.IsType(t, tt.want, m.Send(t.Context(), aMail()))
+			require.Len(t, s.got(), tt.mails)
+		})
+	}
+}
+
 // What went wrong in a conversation must not meet the next mail there.
 func TestSMTPMailer_Send_ends_a_conversation_that_failed(t *testing.T) {
 	t.Parallel()

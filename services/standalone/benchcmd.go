@@ -27,9 +27,10 @@ func benchCommand() *cobra.Command {
 			"process, and measure it. Workloads:\n\n" +
 			"  three-step   reserve, pay, ship; 10 % of the orders are declined and 5 % refused by the carrier, and undone;\n" +
 			"               participants with nothing but their books to keep\n" +
-			"  fulfilment   the whole order saga with the real services and simulated providers\n" +
-			"  http         the same with orders over the REST API\n" +
-			"  hot-sku      the same with orders that all want one SKU, beside orders that do not\n\n" +
+			"  fulfilment   the whole order saga with the real services and simulated providers in this process, which the\n" +
+			"               services' own adapters reach without sockets; mails go over SMTP\n" +
+			"  http         the same with orders over the REST API, and the providers over HTTP\n" +
+			"  hot-sku      as fulfilment, with orders that all want one SKU, beside orders that do not\n\n" +
 			"--in-flight keeps so many orders open (throughput), --rate places them when they are due (latency). Ends with\n" +
 			"one line of JSON. Exit status 1 if anything does not add up or a limit was passed, 2 for what cannot work, 130\n" +
 			"if it was stopped; then the report says what was measured until then.",

@@ -11,9 +11,10 @@ import (
 const (
 	// ThreeStep is reserve, pay, ship, with participants that do nothing but keep their books.
 	ThreeStep = "three-step"
-	// Fulfilment is the shipped order saga with the real services and simulated providers.
+	// Fulfilment is the shipped order saga with the real services and simulated providers, which are reached without
+	// sockets.
 	Fulfilment = "fulfilment"
-	// HTTP is Fulfilment with orders that come over the REST API.
+	// HTTP is Fulfilment with orders that come over the REST API and providers that are reached over HTTP.
 	HTTP = "http"
 	// HotSKU is Fulfilment with orders that all want one SKU, beside orders that do not.
 	HotSKU = "hot-sku"
