@@ -88,8 +88,8 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		asked.Body = http.NoBody
 	}
 	a := &answer{header: http.Header{}, status: http.StatusOK}
-	pprof.SetGoroutineLabels(w.callee)
-	defer pprof.SetGoroutineLabels(w.caller)
+	pprof.SetGoroutineLabels(w.callee)       //nolint:contextcheck // it carries the labels and nothing else
+	defer pprof.SetGoroutineLabels(w.caller) //nolint:contextcheck // see above
 	(*to).ServeHTTP(a, asked)
 	if err := r.Context().Err(); err != nil {
 		return nil, err
