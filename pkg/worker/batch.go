@@ -93,10 +93,14 @@ func (w *Worker) handle(ctx context.Context, deliveries []*delivery) ([]*outgoin
 }
 
 func (w *Worker) transact(ctx context.Context, deliveries []*delivery) (*poll, error) {
-	return pg.InTxV(ctx, w.pool, func(tx pgx.Tx) (*poll, error) {
-		p := &poll{w: w, now: w.Now(), deliveries: deliveries, replies: make([]*outgoing, len(deliveries))}
-		return p, p.run(ctx, tx)
+	var p *poll
+	err := pg.InBatches(ctx, w.pool, func(first *pgx.Batch) {
+		p = &poll{w: w, now: w.Now(), deliveries: deliveries, replies: make([]*outgoing, len(deliveries))}
+		p.load(first)
+	}, func(tx pgx.Tx, last *pgx.Batch) error {
+		return p.run(ctx, tx, last)
 	})
+	return p, err
 }
 
 // poll is one try of the transaction of a batch.
@@ -104,7 +108,9 @@ type poll struct {
 	w          *Worker
 	now        time.Time
 	deliveries []*delivery
-	rows       map[rowKey]*storedRow
+	// rounds are places in deliveries: commands of one effect are applied in turn, in the order of arrival.
+	rounds [][]int
+	rows   map[rowKey]*storedRow
 	// mark is the time before which rows may have been pruned; zero when no command of the poll is so old.
 	mark time.Time
 	// replies stand at the place of their delivery; nil where there is none yet, or never.
@@ -114,17 +120,31 @@ type poll struct {
 	verdicts []verdictCount
 }
 
+// verdictCount says how many commands of a poll were alike.
 type verdictCount struct {
 	messageType string
 	verdict     Verdict
 	row         State
+	commands    int
 }
 
-func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
-	var keys []rowKey
-	// turn is how often a key has been met: commands of one effect are applied in turn, in the order of arrival.
-	turn := make(map[rowKey]int)
-	var rounds [][]int
+// count is about a handful of kinds: to look through them is quicker than to hash them.
+func (p *poll) count(messageType string, verdict Verdict, row State) {
+	for i := range p.verdicts {
+		v := &p.verdicts[i]
+		if v.messageType == messageType && v.verdict == verdict && v.row == row {
+			v.commands++
+			return
+		}
+	}
+	p.verdicts = append(p.verdicts, verdictCount{messageType, verdict, row, 1})
+}
+
+// load puts the commands into rounds and asks for their rows.
+func (p *poll) load(first *pgx.Batch) {
+	keys := make([]rowKey, 0, len(p.deliveries))
+	// turn is how often a key has been met.
+	turn := make(map[rowKey]int, len(p.deliveries))
 	for i, d := range p.deliveries {
 		if d.letter != nil {
 			p.letters = append(p.letters, *d.letter)
@@ -135,34 +155,31 @@ func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
 		if n == 0 {
 			keys = append(keys, key)
 		}
-		if n == len(rounds) {
-			rounds = append(rounds, nil)
+		if n == len(p.rounds) {
+			p.rounds = append(p.rounds, make([]int, 0, len(p.deliveries)-i))
 		}
-		rounds[n] = append(rounds[n], i)
+		p.rounds[n] = append(p.rounds[n], i)
 		turn[key]++
 	}
-	var err error
-	if p.rows, err = loadRows(ctx, tx, keys); err != nil {
-		return err
-	}
+	p.rows = loadRows(first, keys)
+}
+
+func (p *poll) run(ctx context.Context, tx pgx.Tx, last *pgx.Batch) error {
 	if err := halt.At(ctx, crash.WorkerAfterLoad); err != nil {
 		return err
 	}
 	if err := p.readMark(ctx, tx); err != nil {
 		return err
 	}
-	if err := p.lock(ctx, tx, rounds); err != nil {
+	if err := p.lock(ctx, tx); err != nil {
 		return err
 	}
-	for _, round := range rounds {
+	for _, round := range p.rounds {
 		if err := p.round(ctx, tx, round); err != nil {
 			return err
 		}
 	}
 	if err := halt.At(ctx, crash.WorkerAfterHandle); err != nil {
-		return err
-	}
-	if err := storeRows(ctx, tx, p.rows); err != nil {
 		return err
 	}
 	if len(p.letters) > 0 {
@@ -173,16 +190,17 @@ func (p *poll) run(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
+	storeRows(last, p.rows)
 	return halt.At(ctx, crash.WorkerBeforeCommit)
 }
 
 // lock lets the domain lock rows for all kinds of commands at once; see Locker.
-func (p *poll) lock(ctx context.Context, tx pgx.Tx, rounds [][]int) error {
+func (p *poll) lock(ctx context.Context, tx pgx.Tx) error {
 	if p.w.locker == nil {
 		return nil
 	}
 	var commands []Input
-	for n, round := range rounds {
+	for n, round := range p.rounds {
 		for _, i := range round {
 			c := p.deliveries[i].command
 			verdict := Decide(p.rows[c.key()].pure(), c.op)
@@ -222,7 +240,7 @@ func (p *poll) round(ctx context.Context, tx pgx.Tx, indexes []int) error {
 		if row != nil {
 			state = row.State
 		}
-		p.verdicts = append(p.verdicts, verdictCount{c.messageType(), verdict, state})
+		p.count(c.messageType(), verdict, state)
 		switch verdict {
 		case RunDo, RunUndo:
 			fresh[group{c.reg, c.op}] = append(fresh[group{c.reg, c.op}], i)
@@ -291,7 +309,8 @@ func (p *poll) outgoing() []*outgoing {
 // report tells metrics and log what the committed transaction did.
 func (p *poll) report(ctx context.Context) {
 	for _, v := range p.verdicts {
-		p.w.metrics.commands.WithLabelValues(v.messageType, string(v.verdict), v.row.String()).Inc()
+		p.w.metrics.commands.WithLabelValues(v.messageType, string(v.verdict), v.row.String()).
+			Add(float64(v.commands))
 	}
 	for i := range p.letters {
 		letter := &p.letters[i]

@@ -56,9 +56,12 @@ func (w *Worker) Settle(ctx context.Context) ([]*kgo.Record, error) {
 // settle runs the transaction for answers. Like a batch it is halved around a fault; the culprit is postponed: its row
 // stays in doubt and is asked about again, because there is no record that could be parked and nothing may be guessed.
 func (w *Worker) settle(ctx context.Context, answers []*answer, postpone bool) ([]*outgoing, error) {
-	s, err := pg.InTxV(ctx, w.pool, func(tx pgx.Tx) (*settlement, error) {
-		s := &settlement{w: w, now: w.Now(), postpone: postpone}
-		return s, s.run(ctx, tx, answers)
+	var s *settlement
+	err := pg.InBatches(ctx, w.pool, func(first *pgx.Batch) {
+		s = &settlement{w: w, now: w.Now(), postpone: postpone}
+		s.load(first, answers)
+	}, func(tx pgx.Tx, last *pgx.Batch) error {
+		return s.run(ctx, tx, last, answers)
 	})
 	if err == nil {
 		err = halt.At(ctx, crash.WorkerAfterSettleCommit)
@@ -106,15 +109,16 @@ type outcomeCount struct {
 	kind        OutcomeKind
 }
 
-func (s *settlement) run(ctx context.Context, tx pgx.Tx, answers []*answer) error {
+// load asks for the rows of the answers.
+func (s *settlement) load(first *pgx.Batch, answers []*answer) {
 	keys := make([]rowKey, len(answers))
 	for i, a := range answers {
 		keys[i] = a.key()
 	}
-	var err error
-	if s.rows, err = loadRows(ctx, tx, keys); err != nil {
-		return err
-	}
+	s.rows = loadRows(first, keys)
+}
+
+func (s *settlement) run(ctx context.Context, tx pgx.Tx, last *pgx.Batch, answers []*answer) error {
 	type group struct {
 		reg *registration
 		op  Operation
@@ -134,9 +138,7 @@ func (s *settlement) run(ctx context.Context, tx pgx.Tx, answers []*answer) erro
 			return err
 		}
 	}
-	if err := storeRows(ctx, tx, s.rows); err != nil {
-		return err
-	}
+	storeRows(last, s.rows)
 	return halt.At(ctx, crash.WorkerBeforeSettleCommit)
 }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -24,7 +25,7 @@ type rowKey struct {
 // compare is the one order in which rows are locked and inserted, so that two owners of a partition cannot deadlock.
 func (k rowKey) compare(other rowKey) int {
 	return cmp.Or(
-		slices.Compare(k.saga[:], other.saga[:]),
+		bytes.Compare(k.saga[:], other.saga[:]),
 		cmp.Compare(k.step, other.step),
 		cmp.Compare(k.generation, other.generation),
 	)
@@ -81,27 +82,26 @@ JOIN unnest(@sagas::uuid[], @steps::text[], @generations::integer[]) AS k (saga_
 ORDER BY s.saga_id, s.step COLLATE "C", s.generation
 FOR UPDATE OF s`
 
-// loadRows locks and reads the rows of the keys that exist.
-func loadRows(ctx context.Context, tx pgx.Tx, keys []rowKey) (map[rowKey]*storedRow, error) {
+// loadRows locks and reads the rows of the keys that exist; they are there when the batch has been sent.
+func loadRows(batch *pgx.Batch, keys []rowKey) map[rowKey]*storedRow {
 	rows := make(map[rowKey]*storedRow, len(keys))
 	if len(keys) == 0 {
-		return rows, nil
+		return rows
 	}
 	sagas, steps, generations := keyArrays(keys)
-	found, err := tx.Query(ctx, loadSQL, pgx.StrictNamedArgs{
+	batch.Queue(loadSQL, pgx.StrictNamedArgs{
 		"sagas": sagas, "steps": steps, "generations": generations,
+	}).Query(func(found pgx.Rows) error {
+		loaded, err := pgx.CollectRows(found, scanRow)
+		if err != nil {
+			return fmt.Errorf("loading step rows: %w", err)
+		}
+		for _, row := range loaded {
+			rows[row.key] = row
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("loading step rows: %w", err)
-	}
-	loaded, err := pgx.CollectRows(found, scanRow)
-	if err != nil {
-		return nil, fmt.Errorf("loading step rows: %w", err)
-	}
-	for _, row := range loaded {
-		rows[row.key] = row
-	}
-	return rows, nil
+	return rows
 }
 
 const insertSQL = `
@@ -164,8 +164,8 @@ FROM unnest(
 ) AS u (saga_id, step, generation, state, effect_seq, undo_wanted, undo, reply, probes, asking, probe_in)
 WHERE s.saga_id = u.saga_id AND s.step = u.step AND s.generation = u.generation`
 
-// storeRows writes what has changed, new rows in one statement and known ones in another, in one round trip.
-func storeRows(ctx context.Context, tx pgx.Tx, rows map[rowKey]*storedRow) error {
+// storeRows queues what has changed, new rows in one statement and known ones in another.
+func storeRows(batch *pgx.Batch, rows map[rowKey]*storedRow) {
 	var fresh, changed []*storedRow
 	for _, row := range rows {
 		switch {
@@ -175,20 +175,12 @@ func storeRows(ctx context.Context, tx pgx.Tx, rows map[rowKey]*storedRow) error
 			changed = append(changed, row)
 		}
 	}
-	batch := &pgx.Batch{}
 	if len(fresh) > 0 {
 		batch.Queue(insertSQL, columnsOf(fresh).insertArgs())
 	}
 	if len(changed) > 0 {
 		batch.Queue(updateSQL, columnsOf(changed).updateArgs())
 	}
-	if batch.Len() == 0 {
-		return nil
-	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("storing step rows: %w", err)
-	}
-	return nil
 }
 
 // columns holds rows as the arrays that unnest takes.
@@ -209,25 +201,21 @@ type columns struct {
 
 func columnsOf(rows []*storedRow) *columns {
 	slices.SortFunc(rows, func(a, b *storedRow) int { return a.key.compare(b.key) })
-	c := &columns{}
-	for _, row := range rows {
-		c.keys = append(c.keys, row.key)
-		c.orders = append(c.orders, row.orderID)
-		c.states = append(c.states, int16(row.State))
-		c.effectSeqs = append(c.effectSeqs, int32(row.EffectSeq))
-		c.undoWanted = append(c.undoWanted, row.UndoWanted)
-		c.commandTypes = append(c.commandTypes, row.commandType)
-		c.commands = append(c.commands, row.command)
-		c.undos = append(c.undos, row.undo)
-		c.replies = append(c.replies, row.reply)
-		c.probes = append(c.probes, int32(row.probes))
-		c.asking = append(c.asking, row.asking && row.State.Open())
-		var probeIn *float64
+	n := len(rows)
+	c := &columns{
+		keys: make([]rowKey, n), orders: make([]uuid.UUID, n), states: make([]int16, n), effectSeqs: make([]int32, n),
+		undoWanted: make([]bool, n), commandTypes: make([]string, n), commands: make([][]byte, n), undos: make([][]byte, n),
+		replies: make([][]byte, n), probes: make([]int32, n), asking: make([]bool, n), probeIns: make([]*float64, n),
+	}
+	for i, row := range rows {
+		c.keys[i], c.orders[i] = row.key, row.orderID
+		c.states[i], c.effectSeqs[i], c.undoWanted[i] = int16(row.State), int32(row.EffectSeq), row.UndoWanted
+		c.commandTypes[i], c.commands[i], c.undos[i], c.replies[i] = row.commandType, row.command, row.undo, row.reply
+		c.probes[i], c.asking[i] = int32(row.probes), row.asking && row.State.Open()
 		if row.State.Open() {
 			seconds := row.probeIn.Seconds()
-			probeIn = &seconds
+			c.probeIns[i] = &seconds
 		}
-		c.probeIns = append(c.probeIns, probeIn)
 	}
 	return c
 }
