@@ -27,7 +27,7 @@ import (
 func (w *Worker) Process(ctx context.Context, records []*kgo.Record) ([]*kgo.Record, error) {
 	started, now := time.Now(), w.Now()
 	deliveries := make([]*delivery, len(records))
-	links := make([]trace.Link, 0, len(records))
+	var links []trace.Link
 	for i, record := range records {
 		deliveries[i] = w.decode(record, now)
 		if c := deliveries[i].command; c != nil && c.parent.IsValid() {
@@ -259,7 +259,7 @@ func (p *poll) round(ctx context.Context, tx pgx.Tx, indexes []int) error {
 		if err != nil {
 			return err
 		}
-		p.replies[i] = &outgoing{reply, c}
+		p.replies[i] = reply
 	}
 	// In the order of registration, so that two batches take the locks of the domain's tables in the same order.
 	for _, reg := range p.w.registrations {
@@ -286,9 +286,7 @@ func (p *poll) domain(ctx context.Context, tx pgx.Tx, op Operation, indexes []in
 		return err
 	}
 	for n, i := range indexes {
-		if replies[n] != nil {
-			p.replies[i] = &outgoing{replies[n], batch[n]}
-		}
+		p.replies[i] = replies[n]
 	}
 	p.calls = append(p.calls, calls...)
 	return nil

@@ -1,7 +1,7 @@
 package worker
 
 import (
-	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -74,5 +74,9 @@ type SettledUndo[D, U Input] struct {
 
 // EffectKey is the text form of a step row's key and the idempotency key for outside providers.
 func EffectKey(saga uuid.UUID, step string, generation int) string {
-	return fmt.Sprintf("%s:%s:%d", saga, step, generation)
+	return effectKey(saga.String(), step, generation)
+}
+
+func effectKey(saga, step string, generation int) string {
+	return saga + ":" + step + ":" + strconv.Itoa(generation)
 }

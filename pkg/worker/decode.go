@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 	"unicode"
 
@@ -94,7 +95,7 @@ func newCommand(reg *registration, op Operation, data proto.Message, raw []byte)
 	if meta.GetGeneration() > math.MaxInt32 {
 		return nil, fmt.Errorf("meta.generation %d is more than %d", meta.GetGeneration(), math.MaxInt32)
 	}
-	generation := int(meta.GetGeneration())
+	generation, sagaText := int(meta.GetGeneration()), canonical(meta.GetSagaId(), sagaID)
 	return &command{
 		Header: Header{
 			SagaID:     sagaID,
@@ -102,14 +103,24 @@ func newCommand(reg *registration, op Operation, data proto.Message, raw []byte)
 			Step:       meta.GetStep(),
 			Generation: generation,
 			Attempt:    int(meta.GetAttempt()),
-			Key:        EffectKey(sagaID, meta.GetStep(), generation),
+			Key:        effectKey(sagaText, meta.GetStep(), generation),
 			IssuedAt:   meta.GetIssuedAt().AsTime(),
 		},
-		op:    op,
-		reg:   reg,
-		input: input,
-		raw:   raw,
+		sagaText:  sagaText,
+		orderText: canonical(meta.GetOrderId(), orderID),
+		op:        op,
+		reg:       reg,
+		input:     input,
+		raw:       raw,
 	}, nil
+}
+
+// canonical is id.String(), which is nearly always how the text of it came.
+func canonical(text string, id uuid.UUID) string {
+	if len(text) == len("00000000-0000-0000-0000-000000000000") && strings.ToLower(text) == text {
+		return text
+	}
+	return id.String()
 }
 
 func checkStepName(name string) error {

@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"recourse.dev/pkg/deadletter"
-	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
 // decide runs the domain's first word on commands of one kind: Do or Prepare on absent rows, Undo or PrepareUndo on
@@ -15,7 +14,7 @@ import (
 // the commands that are to be called after the commit.
 func (w *Worker) decide(
 	ctx context.Context, tx pgx.Tx, rows map[rowKey]*storedRow, batch []*command, op Operation, now time.Time,
-) (replies []*sagav1.Reply, calls []*command, err error) {
+) (replies []*outgoing, calls []*command, err error) {
 	phase, handler := Doing, batch[0].reg.do
 	if op == OpUndo {
 		phase, handler = Undoing, batch[0].reg.undo
@@ -31,7 +30,7 @@ func (w *Worker) decide(
 	if err != nil {
 		return nil, nil, err
 	}
-	replies = make([]*sagav1.Reply, len(batch))
+	replies = make([]*outgoing, len(batch))
 	for i, c := range batch {
 		row := rows[c.key()]
 		if row == nil {

@@ -69,9 +69,11 @@ func HandleCall[D, U Input](w *Worker, h CallHandler[D, U]) {
 // command is Command and Undo without their types, as the batch, the calls and the resolver carry it.
 type command struct {
 	Header
-	op    Operation
-	reg   *registration
-	input Input
+	// sagaText and orderText are the ids as they are sent.
+	sagaText, orderText string
+	op                  Operation
+	reg                 *registration
+	input               Input
 	// raw is input as it was received; it is what the row keeps.
 	raw []byte
 	// did and doReply are set for an undo that is run.
@@ -152,9 +154,10 @@ func (w *Worker) register(r *registration) {
 
 func onDo[D Input](f func(context.Context, pgx.Tx, []*Command[D]) ([]Outcome, error)) domainFunc {
 	return func(ctx context.Context, tx pgx.Tx, batch []*command) ([]Outcome, error) {
-		typed := make([]*Command[D], len(batch))
+		commands, typed := make([]Command[D], len(batch)), make([]*Command[D], len(batch))
 		for i, c := range batch {
-			typed[i] = typedDo[D](c)
+			commands[i] = Command[D]{Header: c.Header, Input: c.input.(D)}
+			typed[i] = &commands[i]
 		}
 		return f(ctx, tx, typed)
 	}

@@ -19,13 +19,15 @@ import (
 type outgoing struct {
 	body    *sagav1.Reply
 	command *command
+	// encoded is body as the row keeps it; nil when it keeps none.
+	encoded []byte
 }
 
 // newReply starts a reply to the command; the caller sets its outcome.
 func (w *Worker) newReply(c *command, effectSeq int, now time.Time) *sagav1.Reply {
 	return &sagav1.Reply{
-		SagaId:     c.SagaID.String(),
-		OrderId:    c.OrderID.String(),
+		SagaId:     c.sagaText,
+		OrderId:    c.orderText,
 		Step:       c.Step,
 		Generation: uint32(c.Generation),
 		Operation:  c.op,
@@ -37,7 +39,7 @@ func (w *Worker) newReply(c *command, effectSeq int, now time.Time) *sagav1.Repl
 }
 
 // apply writes what the domain said into the row and makes the reply: nil while a call is on its way.
-func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now time.Time) (*sagav1.Reply, error) {
+func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now time.Time) (*outgoing, error) {
 	next, err := row.Next(phase, o.kind)
 	if err != nil {
 		return nil, &fault{deadletter.HandlerPanic, fmt.Errorf("%s %s: %w", c.messageType(), c.Key, err)}
@@ -62,16 +64,16 @@ func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now t
 	switch o.kind {
 	case KindDone:
 		reply.Outcome = &sagav1.Reply_Done{Done: &sagav1.Done{Effects: o.effects, Handles: o.handles}}
-		return reply, row.keep(reply)
+		return row.keep(reply, c)
 	case KindRefused:
 		reply.Outcome = refused(o)
-		return reply, row.keep(reply)
+		return row.keep(reply, c)
 	case KindUndone:
 		reply.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{}}
-		return reply, row.keep(reply)
+		return row.keep(reply, c)
 	case KindUndoRefused:
 		reply.Outcome = refused(o)
-		return reply, nil
+		return &outgoing{body: reply, command: c}, nil
 	case KindCall:
 		row.asking = true
 		return nil, nil
@@ -81,7 +83,7 @@ func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now t
 			reply.Outcome = &sagav1.Reply_Retry{Retry: &sagav1.Retry{
 				NotBefore: timestamppb.New(now.Add(o.after)), Reason: plain(o.text),
 			}}
-			return reply, nil
+			return &outgoing{body: reply, command: c}, nil
 		}
 		row.probeIn = o.after
 		if o.after <= 0 {
@@ -93,7 +95,7 @@ func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now t
 }
 
 // known answers a command whose row says everything already.
-func (w *Worker) known(row *storedRow, c *command, verdict Verdict, now time.Time) (*sagav1.Reply, error) {
+func (w *Worker) known(row *storedRow, c *command, verdict Verdict, now time.Time) (*outgoing, error) {
 	switch verdict {
 	case RepeatReply:
 		reply := &sagav1.Reply{}
@@ -101,18 +103,18 @@ func (w *Worker) known(row *storedRow, c *command, verdict Verdict, now time.Tim
 			return nil, &fault{deadletter.HandlerRefused, fmt.Errorf("reading the stored reply of %s: %w", c.Key, err)}
 		}
 		reply.Attempt = uint32(c.answers)
-		return reply, nil
+		return &outgoing{body: reply, command: c}, nil
 	case StoreVoid, SayNothing:
 		reply := w.newReply(c, row.EffectSeq, now)
 		reply.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{Nothing: true}}
 		if verdict == StoreVoid {
-			return reply, row.keep(reply)
+			return row.keep(reply, c)
 		}
-		return reply, nil
+		return &outgoing{body: reply, command: c}, nil
 	case SayFenced:
 		reply := w.newReply(c, row.EffectSeq, now)
 		reply.Outcome = &sagav1.Reply_Fenced{Fenced: &sagav1.Fenced{}}
-		return reply, nil
+		return &outgoing{body: reply, command: c}, nil
 	case RememberUndo:
 		row.UndoWanted, row.undo, row.dirty = true, c.raw, true
 		if !row.asking {
@@ -127,23 +129,23 @@ func (w *Worker) known(row *storedRow, c *command, verdict Verdict, now time.Tim
 	panic("unreachable: the domain answers " + verdict)
 }
 
-func (w *Worker) inDoubt(row *storedRow, c *command, reason string, now time.Time) *sagav1.Reply {
+func (w *Worker) inDoubt(row *storedRow, c *command, reason string, now time.Time) *outgoing {
 	reply := w.newReply(c, 0, now)
 	reply.Outcome = &sagav1.Reply_InDoubt{InDoubt: &sagav1.InDoubt{
 		NextProbe: timestamppb.New(now.Add(row.probeIn)), Reason: plain(reason),
 	}}
-	return reply
+	return &outgoing{body: reply, command: c}
 }
 
-// keep stores the reply of a new fact.
-func (row *storedRow) keep(reply *sagav1.Reply) error {
+// keep stores the reply of a new fact, and sends what it stores.
+func (row *storedRow) keep(reply *sagav1.Reply, c *command) (*outgoing, error) {
 	stored, err := proto.Marshal(reply)
 	if err != nil {
 		// Effects and handles come from the domain; text that is no UTF-8 is its bug.
-		return &fault{deadletter.HandlerPanic, fmt.Errorf("encoding the reply of step %s: %w", row.key.step, err)}
+		return nil, &fault{deadletter.HandlerPanic, fmt.Errorf("encoding the reply of step %s: %w", row.key.step, err)}
 	}
 	row.reply = stored
-	return nil
+	return &outgoing{reply, c, stored}, nil
 }
 
 func refused(o Outcome) *sagav1.Reply_Refused {
@@ -153,17 +155,26 @@ func refused(o Outcome) *sagav1.Reply_Refused {
 // plain lets a provider's error text through protobuf, which refuses what is no UTF-8.
 func plain(text string) string { return strings.ToValidUTF8(text, "?") }
 
+// replyType is the name under which every reply is sent.
+var replyType = string((*sagav1.Reply)(nil).ProtoReflect().Descriptor().FullName())
+
 // encode makes the records of replies.
 func (w *Worker) encode(ctx context.Context, replies []*outgoing) ([]*kgo.Record, error) {
-	records := make([]*kgo.Record, 0, len(replies))
+	records, now := make([]*kgo.Record, 0, len(replies)), w.Now()
 	for _, reply := range replies {
-		record, err := message.Encode(w.replyTopic, reply.body.GetOrderId(), message.Event{
-			Source:        "participant/" + w.cfg.Participant,
+		value, err := reply.encoded, error(nil)
+		if value == nil {
+			value, err = proto.Marshal(reply.body)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("encoding a reply: %w", err)
+		}
+		record, err := message.Encoded(w.replyTopic, reply.body.GetOrderId(), replyType, value, message.Event{
+			Source:        w.source,
 			Subject:       reply.body.GetOrderId(),
 			CorrelationID: reply.body.GetSagaId(),
 			CausationID:   reply.command.causation,
-			Time:          w.Now(),
-			Data:          reply.body,
+			Time:          now,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("encoding a reply: %w", err)

@@ -17,7 +17,6 @@ import (
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/pg"
 	"recourse.dev/pkg/worker/internal/halt"
-	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
 // Settle waits until an outside call has come back, writes down everything that has come back by then in one
@@ -30,7 +29,7 @@ func (w *Worker) Settle(ctx context.Context) ([]*kgo.Record, error) {
 		return nil, err
 	}
 	answers := w.calls.take(w.cfg.MaxBatch)
-	links := make([]trace.Link, 0, len(answers))
+	var links []trace.Link
 	for _, a := range answers {
 		if a.parent.IsValid() {
 			links = append(links, trace.Link{SpanContext: a.parent})
@@ -176,7 +175,7 @@ func (s *settlement) dos(ctx context.Context, tx pgx.Tx, reg *registration, answ
 		if err != nil {
 			return err
 		}
-		s.replies = append(s.replies, &outgoing{reply, undo})
+		s.reply(reply)
 	}
 	if len(undos) == 0 {
 		return nil
@@ -185,8 +184,8 @@ func (s *settlement) dos(ctx context.Context, tx pgx.Tx, reg *registration, answ
 	if err != nil {
 		return err
 	}
-	for i, reply := range replies {
-		s.reply(undos[i], reply)
+	for _, reply := range replies {
+		s.reply(reply)
 	}
 	s.calls = append(s.calls, calls...)
 	return nil
@@ -223,14 +222,14 @@ func (s *settlement) settled(
 			return err
 		}
 		s.outcomes = append(s.outcomes, outcomeCount{a.messageType(), outcomes[i].kind})
-		s.reply(a.command, reply)
+		s.reply(reply)
 	}
 	return nil
 }
 
-func (s *settlement) reply(c *command, reply *sagav1.Reply) {
+func (s *settlement) reply(reply *outgoing) {
 	if reply != nil {
-		s.replies = append(s.replies, &outgoing{reply, c})
+		s.replies = append(s.replies, reply)
 	}
 }
 

@@ -31,13 +31,15 @@ var PruneSchema string
 
 // Worker is one participant: it takes commands, hands them to its handlers and replies.
 type Worker struct {
-	cfg           Config
-	pool          *pgxpool.Pool
-	log           *slog.Logger
-	metrics       *metrics
-	tracer        trace.Tracer
-	clock         pg.Clock
-	replyTopic    string
+	cfg        Config
+	pool       *pgxpool.Pool
+	log        *slog.Logger
+	metrics    *metrics
+	tracer     trace.Tracer
+	clock      pg.Clock
+	replyTopic string
+	// source names this participant as the writer of its replies.
+	source        string
 	registrations []*registration
 	byType        map[string]*registration
 	locker        Locker
@@ -63,6 +65,7 @@ func New(
 		metrics:    newMetrics(cfg.Participant, registerer),
 		tracer:     otel.Tracer("recourse.dev/pkg/worker"),
 		replyTopic: cfg.Kafka.Topics().ReplyTopic(cfg.Participant),
+		source:     "participant/" + cfg.Participant,
 		byType:     make(map[string]*registration),
 		calls:      newCalls(cfg.MaxCalls),
 		registerer: registerer,
