@@ -104,6 +104,7 @@ func loadRows(batch *pgx.Batch, keys []rowKey) map[rowKey]*storedRow {
 	return rows
 }
 
+// Unnested in the list and not in FROM, where the server would put every column into a table of its own first.
 const insertSQL = `
 INSERT INTO step (
     saga_id,
@@ -122,28 +123,20 @@ INSERT INTO step (
     next_probe_at
 )
 SELECT
-    u.saga_id,
-    u.step,
-    u.generation,
-    u.order_id,
-    u.state,
-    u.effect_seq,
-    u.undo_wanted,
-    u.command_type,
-    u.command,
-    u.undo,
-    u.reply,
-    u.probes,
-    u.asking,
-    now() + u.probe_in * interval '1 second'
-FROM unnest(
-    @sagas::uuid[], @steps::text[], @generations::integer[], @orders::uuid[], @states::smallint[],
-    @effect_seqs::integer[], @undo_wanted::boolean[], @command_types::text[], @commands::bytea[], @undos::bytea[],
-    @replies::bytea[], @probes::integer[], @asking::boolean[], @probe_ins::float8[]
-) AS u (
-    saga_id, step, generation, order_id, state, effect_seq, undo_wanted, command_type, command, undo, reply, probes,
-    asking, probe_in
-)`
+    unnest(@sagas::uuid[]),
+    unnest(@steps::text[]),
+    unnest(@generations::integer[]),
+    unnest(@orders::uuid[]),
+    unnest(@states::smallint[]),
+    unnest(@effect_seqs::integer[]),
+    unnest(@undo_wanted::boolean[]),
+    unnest(@command_types::text[]),
+    unnest(@commands::bytea[]),
+    unnest(@undos::bytea[]),
+    unnest(@replies::bytea[]),
+    unnest(@probes::integer[]),
+    unnest(@asking::boolean[]),
+    now() + unnest(@probe_ins::float8[]) * interval '1 second'`
 
 const updateSQL = `
 UPDATE step AS s
