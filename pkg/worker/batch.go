@@ -54,11 +54,16 @@ func (w *Worker) Process(ctx context.Context, records []*kgo.Record) ([]*kgo.Rec
 // handle runs the transaction of a batch. When the batch fails through a fault of its own it is halved until the
 // culprit stands alone and is parked; everything else goes through.
 func (w *Worker) handle(ctx context.Context, deliveries []*delivery) ([]*outgoing, error) {
-	p, err := w.transact(ctx, deliveries)
+	p, err := w.transact(ctx, deliveries, true)
+	if _, blamed := blame(err); blamed && len(p.guesses) > 0 {
+		// Something that looked new was not, or may not have been.
+		w.metrics.wrongGuesses.Inc()
+		p, err = w.transact(ctx, deliveries, false)
+	}
 	if lostRace(err) {
 		// The other owner's rows are there now, so their commands are repeats.
 		w.metrics.lostRaces.Inc()
-		p, err = w.transact(ctx, deliveries)
+		p, err = w.transact(ctx, deliveries, false)
 	}
 	if err == nil {
 		err = halt.At(ctx, crash.WorkerAfterCommit)
@@ -92,11 +97,11 @@ func (w *Worker) handle(ctx context.Context, deliveries []*delivery) ([]*outgoin
 	return append(first, second...), nil
 }
 
-func (w *Worker) transact(ctx context.Context, deliveries []*delivery) (*poll, error) {
+func (w *Worker) transact(ctx context.Context, deliveries []*delivery, guess bool) (*poll, error) {
 	var p *poll
 	err := pg.InBatches(ctx, w.pool, func(first *pgx.Batch) {
 		p = &poll{w: w, now: w.Now(), deliveries: deliveries, replies: make([]*outgoing, len(deliveries))}
-		p.load(first)
+		p.load(first, guess)
 	}, func(tx pgx.Tx, last *pgx.Batch) error {
 		return p.run(ctx, tx, last)
 	})
@@ -111,6 +116,8 @@ type poll struct {
 	// rounds are places in deliveries: commands of one effect are applied in turn, in the order of arrival.
 	rounds [][]int
 	rows   map[rowKey]*storedRow
+	// guesses are the effects that are taken for absent without a look.
+	guesses []rowKey
 	// mark is the time before which rows may have been pruned; zero when no command of the poll is so old.
 	mark time.Time
 	// replies stand at the place of their delivery; nil where there is none yet, or never.
@@ -141,27 +148,59 @@ func (p *poll) count(messageType string, verdict Verdict, row State) {
 }
 
 // load puts the commands into rounds and asks for their rows.
-func (p *poll) load(first *pgx.Batch) {
-	keys := make([]rowKey, 0, len(p.deliveries))
-	// turn is how often a key has been met.
-	turn := make(map[rowKey]int, len(p.deliveries))
+//
+// Nearly every command is the first of its effect and has no row. With guess, those that look like it are not asked for:
+// every guess is stored as a new row in the end, which the primary key refuses when there is one already. Then nothing of
+// the poll has happened, and it is run again with a look at all rows.
+func (p *poll) load(first *pgx.Batch, guess bool) {
+	type turn struct {
+		// met is how often the key has been met.
+		met   int
+		asked bool
+	}
+	turns := make(map[rowKey]turn, len(p.deliveries))
+	var asked []rowKey
 	for i, d := range p.deliveries {
 		if d.letter != nil {
 			p.letters = append(p.letters, *d.letter)
 			continue
 		}
 		key := d.command.key()
-		n := turn[key]
-		if n == 0 {
-			keys = append(keys, key)
+		t := turns[key]
+		if !t.asked && (!guess || !p.looksNew(d.command)) {
+			asked = append(asked, key)
+			t.asked = true
 		}
-		if n == len(p.rounds) {
+		if t.met == len(p.rounds) {
 			p.rounds = append(p.rounds, make([]int, 0, len(p.deliveries)-i))
 		}
-		p.rounds[n] = append(p.rounds[n], i)
-		turn[key]++
+		p.rounds[t.met] = append(p.rounds[t.met], i)
+		t.met++
+		turns[key] = t
 	}
-	p.rows = loadRows(first, keys)
+	p.rows = make(map[rowKey]*storedRow, len(turns))
+	loadRows(first, asked, p.rows)
+	for key, t := range turns {
+		if !t.asked {
+			p.guesses = append(p.guesses, key)
+		}
+	}
+}
+
+// looksNew says that a command is probably the first of its effect. It is young, too: of what is older the row may have
+// been pruned, and then no primary key knows it.
+func (p *poll) looksNew(c *command) bool {
+	return c.op == OpDo && c.Attempt == 1 && p.now.Sub(c.born()) <= young
+}
+
+// checkGuesses finds a guess that nothing would prove, because no row is stored: a handler that says Retry.
+func (p *poll) checkGuesses() error {
+	for _, key := range p.guesses {
+		if p.rows[key] == nil {
+			return &fault{deadletter.HandlerRefused, fmt.Errorf("nobody knows whether step %s was done before", key.step)}
+		}
+	}
+	return nil
 }
 
 func (p *poll) run(ctx context.Context, tx pgx.Tx, last *pgx.Batch) error {
@@ -180,6 +219,9 @@ func (p *poll) run(ctx context.Context, tx pgx.Tx, last *pgx.Batch) error {
 		}
 	}
 	if err := halt.At(ctx, crash.WorkerAfterHandle); err != nil {
+		return err
+	}
+	if err := p.checkGuesses(); err != nil {
 		return err
 	}
 	if len(p.letters) > 0 {

@@ -2,8 +2,10 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/worker"
@@ -197,8 +200,17 @@ func TestProcess_undo_of_another_kind_is_parked(t *testing.T) {
 // meets the other's rows: of the domain, where there are any, or of the SDK.
 func TestProcess_two_owners_make_one_effect(t *testing.T) {
 	t.Parallel()
-	for _, sku := range []string{skuPlain, skuNone} {
-		t.Run(sku, func(t *testing.T) {
+	for _, tc := range []struct {
+		name, sku    string
+		attempt      uint32
+		races, wrong float64
+	}{
+		{"done", skuPlain, 2, 1, 0},
+		{"refused", skuNone, 2, 1, 0},
+		{"done, looks new", skuPlain, 1, 0, 1},
+		{"refused, looks new", skuNone, 1, 0, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			kit := newShelf(t)
 			registry := prometheus.NewRegistry()
@@ -223,7 +235,9 @@ func TestProcess_two_owners_make_one_effect(t *testing.T) {
 			}
 			var commands []worker.Input
 			for range 20 {
-				commands = append(commands, reserve(sku, 1))
+				command := reserve(tc.sku, 1)
+				command.GetMeta().Attempt = tc.attempt
+				commands = append(commands, command)
 			}
 			records := kit.Records(t, commands...)
 			var owners sync.WaitGroup
@@ -238,9 +252,69 @@ func TestProcess_two_owners_make_one_effect(t *testing.T) {
 			owners.Wait()
 			require.Equal(t, 20, mustCount(t, kit.Pool, `SELECT count(*) FROM step`))
 			require.Zero(t, mustCount(t, kit.Pool, `SELECT count(*) FROM dead_letter`))
-			require.InDelta(t, 1, mustSum(t, registry, "recourse_worker_lost_races_total"), 0, "one of them was slower")
+			require.InDelta(t, tc.races, mustSum(t, registry, "recourse_worker_lost_races_total"), 0, "one of them was slower")
+			require.InDelta(t, tc.wrong, mustSum(t, registry, "recourse_worker_wrong_guesses_total"), 0)
 		})
 	}
+}
+
+// A command that comes again as it was looks like a new one. Whatever the handler makes of it has not happened.
+func TestProcess_repeat_that_looks_new(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		second func() ([]worker.Outcome, error)
+	}{
+		{"done again", func() ([]worker.Outcome, error) { return []worker.Outcome{worker.Done(nil, nil)}, nil }},
+		{"refused", func() ([]worker.Outcome, error) { return []worker.Outcome{worker.Refused("no", "more")}, nil }},
+		{"no row", func() ([]worker.Outcome, error) { return []worker.Outcome{worker.Retry(0, "not now")}, nil }},
+		{"error", func() ([]worker.Outcome, error) { return nil, errors.New("it is there already") }},
+		{"panic", func() ([]worker.Outcome, error) { panic("it is there already") }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			runs, registry := 0, prometheus.NewRegistry()
+			handler := worker.Handler[*inventoryv1.ReserveStock, worker.NoUndo]{
+				Do: func(
+					ctx context.Context, tx pgx.Tx, _ []*worker.Command[*inventoryv1.ReserveStock],
+				) ([]worker.Outcome, error) {
+					if _, err := tx.Exec(ctx, `INSERT INTO tally DEFAULT VALUES`); err != nil {
+						return nil, err
+					}
+					if runs++; runs > 1 {
+						return tc.second()
+					}
+					return []worker.Outcome{worker.Done(nil, map[string]string{"run": "first"})}, nil
+				},
+			}
+			kit := workertest.New(t, mustDB(t, `CREATE TABLE tally ()`), func(w *worker.Worker) { worker.Handle(w, handler) })
+			w, err := worker.New(worker.Config{Participant: "shelf"}, kit.Pool, slog.Default(), registry)
+			require.NoError(t, err)
+			worker.Handle(w, handler)
+			kit.Worker = w
+
+			do := reserve(skuPlain, 1)
+			for n := range 3 {
+				require.Equal(t, "first", kit.Do(t, do).GetDone().GetHandles()["run"])
+				require.InDelta(t, n, mustSum(t, registry, "recourse_worker_wrong_guesses_total"), 0)
+			}
+			require.Equal(t, 1, mustCount(t, kit.Pool, `SELECT count(*) FROM tally`))
+			require.Zero(t, mustCount(t, kit.Pool, `SELECT count(*) FROM dead_letter`))
+		})
+	}
+}
+
+// Of an old command the row may have been pruned, so it is looked at although it says that it is the first.
+func TestProcess_old_command_is_no_guess(t *testing.T) {
+	t.Parallel()
+	kit := newShelf(t)
+	old, late := reserve(skuPlain, 1), reserve(skuPlain, 1)
+	old.GetMeta().IssuedAt = timestamppb.New(time.Now().Add(-49 * time.Hour))
+	late.GetMeta().Attempt = 2
+	for _, command := range []worker.Input{old, late} {
+		require.Contains(t, strings.Join(kit.Count(t, command), ";"), "FOR UPDATE OF s")
+	}
+	require.NotContains(t, strings.Join(kit.Count(t, reserve(skuPlain, 1)), ";"), "FOR UPDATE OF s")
 }
 
 // The domain's own keys would catch the second one too. Not every domain has some.

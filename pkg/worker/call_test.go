@@ -401,7 +401,7 @@ func TestCall_answers_that_come_together_are_settled_together(t *testing.T) {
 	for range 50 {
 		commands = append(commands, authorize(tokenPlain))
 	}
-	require.Len(t, kit.Count(t, commands...), 6, "load, the domain's, insert; load, the domain's, update")
+	require.Len(t, kit.Count(t, commands...), 5, "the domain's, insert; load, the domain's, update")
 	require.Equal(t, 50, g.blocked())
 }
 

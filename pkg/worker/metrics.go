@@ -21,6 +21,7 @@ type metrics struct {
 	postponed     prometheus.Counter
 	unresolvable  prometheus.Counter
 	lostRaces     prometheus.Counter
+	wrongGuesses  prometheus.Counter
 	pruned        *prometheus.CounterVec
 }
 
@@ -71,6 +72,8 @@ func newMetrics(participant string, registerer prometheus.Registerer) *metrics {
 			"Rows deleted because their retention is over, by table."), []string{"table"})),
 		lostRaces: registerMetric(registerer, prometheus.NewCounter(counter("lost_races_total",
 			"Batches that ran again because another owner of the partition was faster."))),
+		wrongGuesses: registerMetric(registerer, prometheus.NewCounter(counter("wrong_guesses_total",
+			"Batches that ran again because a command that looked new might not be."))),
 	}
 }
 

@@ -114,7 +114,8 @@ func (s *settlement) load(first *pgx.Batch, answers []*answer) {
 	for i, a := range answers {
 		keys[i] = a.key()
 	}
-	s.rows = loadRows(first, keys)
+	s.rows = make(map[rowKey]*storedRow, len(keys))
+	loadRows(first, keys, s.rows)
 }
 
 func (s *settlement) run(ctx context.Context, tx pgx.Tx, last *pgx.Batch, answers []*answer) error {

@@ -82,11 +82,10 @@ JOIN unnest(@sagas::uuid[], @steps::text[], @generations::integer[]) AS k (saga_
 ORDER BY s.saga_id, s.step COLLATE "C", s.generation
 FOR UPDATE OF s`
 
-// loadRows locks and reads the rows of the keys that exist; they are there when the batch has been sent.
-func loadRows(batch *pgx.Batch, keys []rowKey) map[rowKey]*storedRow {
-	rows := make(map[rowKey]*storedRow, len(keys))
+// loadRows locks and reads the rows of the keys that exist; they are in rows when the batch has been sent.
+func loadRows(batch *pgx.Batch, keys []rowKey, rows map[rowKey]*storedRow) {
 	if len(keys) == 0 {
-		return rows
+		return
 	}
 	sagas, steps, generations := keyArrays(keys)
 	batch.Queue(loadSQL, pgx.StrictNamedArgs{
@@ -101,7 +100,6 @@ func loadRows(batch *pgx.Batch, keys []rowKey) map[rowKey]*storedRow {
 		}
 		return nil
 	})
-	return rows
 }
 
 // Unnested in the list and not in FROM, where the server would put every column into a table of its own first.
