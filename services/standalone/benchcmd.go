@@ -58,6 +58,7 @@ func benchCommand() *cobra.Command {
 	flags.IntVar(&o.KafkaPID, "kafka-pid", 0, "process id of that broker, to count its CPU time")
 	flags.StringVar(&report, "report", "", "write the report as JSON to this file")
 	flags.StringVar(&o.CPUProfile, "cpuprofile", "", "write a Go CPU profile of the measured time here, labelled by part")
+	flags.StringVar(&o.HeapProfile, "heapprofile", "", "write a Go heap profile of the end of the measured time here")
 	flags.StringVar(&o.Trace, "trace", "", "write a Go execution trace of the measured time here")
 	flags.StringToStringVar(&l.atMost, "at-most", nil, "figures of the report that must not be more, such as wal_bytes_saga=7500")
 	flags.StringToStringVar(&l.atLeast, "at-least", nil, "figures of the report that must not be less, such as hot_share=0.99")
@@ -82,6 +83,7 @@ func playBench(ctx context.Context, cmd *cobra.Command, o bench.Options, l limit
 		o.Validate,
 		func() error { return writableAs("--report", report) },
 		func() error { return writableAs("--cpuprofile", o.CPUProfile) },
+		func() error { return writableAs("--heapprofile", o.HeapProfile) },
 		func() error { return writableAs("--trace", o.Trace) },
 		func() error { return checkBrokers(ctx, o.Kafka) },
 	} {

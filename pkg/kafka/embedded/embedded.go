@@ -1,8 +1,9 @@
 // Package embedded runs a Kafka broker inside the process, for development and tests.
 //
 // It is franz-go's kfake: the real wire protocol on a loopback port, one broker, one copy of everything. With a data
-// directory, topics, records and committed offsets survive a restart of the process. It is no broker for production;
-// nothing else in this repository knows whether it talks to this one or to Apache Kafka.
+// directory, topics, records and committed offsets survive a restart of the process. Of each partition it keeps what
+// has not been read yet and the newest records, see Options.Keep. It is no broker for production; nothing else in this
+// repository knows whether it talks to this one or to Apache Kafka.
 package embedded
 
 import (
@@ -24,14 +25,18 @@ type Options struct {
 	Addr string
 	// Partitions of topics that are created without a count.
 	Partitions int
-	Log        *slog.Logger
+	// Keep is how many of its newest records a partition keeps at least; default 1,000. Older ones are forgotten when every
+	// group that reads the topic has committed them, so that a long run does not need ever more memory.
+	Keep int
+	Log  *slog.Logger
 }
 
 // Broker is a running broker.
 type Broker struct {
-	cluster *kfake.Cluster
-	addrs   []string
-	close   sync.Once
+	cluster   *kfake.Cluster
+	forgetter *forgetter
+	addrs     []string
+	close     sync.Once
 }
 
 // minSessionTimeout is the least KAFKA_SESSION_TIMEOUT that this broker allows.
@@ -44,6 +49,9 @@ func Start(options Options) (*Broker, error) {
 	}
 	if options.Partitions == 0 {
 		options.Partitions = 12
+	}
+	if options.Keep == 0 {
+		options.Keep = 1000
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
@@ -60,6 +68,7 @@ func Start(options Options) (*Broker, error) {
 		kfake.DefaultNumPartitions(options.Partitions),
 		// The broker's default of 6s would make every test of a killed member wait that long for its partitions.
 		kfake.GroupMinSessionTimeout(minSessionTimeout),
+		segmentBytes(options),
 		kfake.WithLogger(logger{options.Log}),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 			return new(net.ListenConfig).Listen(context.Background(), network, net.JoinHostPort(host, port))
@@ -73,7 +82,12 @@ func Start(options Options) (*Broker, error) {
 		return nil, fmt.Errorf("starting the embedded broker at %s: %w", options.Addr, err)
 	}
 	refuseStale(cluster)
-	return &Broker{cluster: cluster, addrs: cluster.ListenAddrs()}, nil
+	forgetter, err := startForgetting(cluster, options.Keep, options.Log)
+	if err != nil {
+		cluster.Close()
+		return nil, err
+	}
+	return &Broker{cluster: cluster, forgetter: forgetter, addrs: cluster.ListenAddrs()}, nil
 }
 
 // Addrs are the addresses for kafka.Config.Brokers.
@@ -83,7 +97,12 @@ func (b *Broker) Addrs() []string { return b.addrs }
 func (b *Broker) Cluster() *kfake.Cluster { return b.cluster }
 
 // Close writes what is left to disk and stops the broker.
-func (b *Broker) Close() { b.close.Do(b.cluster.Close) }
+func (b *Broker) Close() {
+	b.close.Do(func() {
+		b.forgetter.stop()
+		b.cluster.Close()
+	})
+}
 
 // logger passes on what went wrong; the rest is every request.
 type logger struct{ log *slog.Logger }

@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -126,4 +127,58 @@ func consume(t *testing.T, config kafka.Config, n int) []string {
 	require.NoError(t, err)
 	require.NoError(t, consumer.Run(ctx))
 	return values
+}
+
+// startOf is the offset at which a topic of one partition begins.
+func startOf(broker *embedded.Broker) int64 {
+	return broker.Cluster().PartitionInfo("topic", 0).LogStartOffset
+}
+
+func values(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = strconv.Itoa(i)
+	}
+	return list
+}
+
+// What every group has read is forgotten, but for the newest records; what one has not read is not.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	for name, dir := range map[string]string{"in memory": "", "on disk": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			broker := mustStart(t, embedded.Options{DataDir: dir, Keep: 100, Log: kafkatest.Log(t)})
+			config := kafka.Config{Brokers: broker.Addrs(), Partitions: 1}
+			require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), "topic", "next"))
+			produce(t, config, values(1000)...)
+			// Somebody reads slowly: 400 of them.
+			slow, err := kgo.NewClient(kgo.SeedBrokers(broker.Addrs()...))
+			require.NoError(t, err)
+			t.Cleanup(slow.Close)
+			commit := func(offset int64) {
+				offsets := kadm.OffsetsFromRecords(kgo.Record{Topic: "topic", Offset: offset - 1})
+				require.NoError(t, kadm.NewClient(slow).CommitAllOffsets(t.Context(), "slow", offsets))
+			}
+			commit(400)
+			consume(t, config, 1000)
+			require.Eventually(t, func() bool { return startOf(broker) == 400 }, 20*time.Second, 20*time.Millisecond)
+			commit(1000)
+			require.Eventually(t, func() bool { return startOf(broker) == 900 }, 20*time.Second, 20*time.Millisecond)
+			produce(t, config, "next")
+			require.Equal(t, []string{"next"}, consume(t, config, 1))
+		})
+	}
+}
+
+// A topic that no group reads keeps its newest records for who comes later.
+func TestForget_topic_without_readers(t *testing.T) {
+	t.Parallel()
+	broker := mustStart(t, embedded.Options{Keep: 100})
+	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 1}
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), "topic"))
+	produce(t, config, values(149)...)
+	produce(t, config, values(1000)...)
+	require.Eventually(t, func() bool { return startOf(broker) == 1049 }, 20*time.Second, 20*time.Millisecond)
+	require.Equal(t, values(1000)[900:], consume(t, config, 100))
 }

@@ -182,7 +182,9 @@ func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measu
 	if err != nil {
 		return m, placed, err
 	}
+	memory := startRemembering()
 	placed, err = r.gen.run(ctx, p)
+	tenths, growth := memory.stop()
 	after, readErr := r.meter.read(measuring)
 	shares, profileErr := profile.stop()
 	t, _, _ := r.ends.now()
@@ -200,7 +202,9 @@ func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measu
 			return m, placed, broken
 		}
 	}
-	return measure(t, placed, before, after, shares), placed, err
+	m = measure(t, placed, before, after, shares)
+	m.Memory, m.MemoryGrowth = tenths, growth
+	return m, placed, err
 }
 
 func (r *run) tellWaits(ctx context.Context, w *waiting, sagas int) (err error) {

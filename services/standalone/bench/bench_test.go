@@ -68,6 +68,11 @@ func requireFigures(t *testing.T, r *bench.Report) {
 		require.Greater(t, figure, 0.0, name)
 	}
 	require.GreaterOrEqual(t, r.P99, r.P50)
+	require.Len(t, r.Memory, 10)
+	for _, tenth := range r.Memory {
+		require.Greater(t, tenth, 1.0)
+		require.LessOrEqual(t, tenth, r.PeakRSS+0.1)
+	}
 	sum := 0.0
 	for part, ms := range r.CPU {
 		if part != "total" {
@@ -87,7 +92,7 @@ func TestRun_report_is_JSON_with_its_fields(t *testing.T) {
 	for _, name := range []string{
 		"workload", "sagas", "seconds", "sagas_per_s", "p50_ms", "p95_ms", "p99_ms", "p999_ms", "completed", "compensated",
 		"cpu_ms_saga", "wal_bytes_saga", "row_writes_saga", "commits_saga", "hot_share", "database_bytes_saga", "batch",
-		"go_allocs_saga", "go_bytes_saga", "peak_rss_mib", "broker", "conservation", "stopped",
+		"go_allocs_saga", "go_bytes_saga", "peak_rss_mib", "rss_mib_tenths", "rss_growth_mib", "broker", "conservation", "stopped",
 	} {
 		require.Contains(t, fields, name)
 	}

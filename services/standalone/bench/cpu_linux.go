@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -28,6 +29,19 @@ func peakRSS() int64 {
 		return 0
 	}
 	return u.Maxrss << 10
+}
+
+// rss is the memory that this process has now, in bytes.
+func rss() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		return 0
+	}
+	return resident * int64(os.Getpagesize())
 }
 
 // processCPU is the CPU time of a process and of all that it started, those that have ended included; 0 if there is no

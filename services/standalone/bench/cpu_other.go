@@ -10,4 +10,6 @@ func selfCPU() time.Duration { return 0 }
 
 func peakRSS() int64 { return 0 }
 
+func rss() int64 { return 0 }
+
 func processCPU(int) time.Duration { return 0 }

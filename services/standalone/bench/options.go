@@ -46,8 +46,9 @@ type Options struct {
 	// its CPU time is to be counted.
 	Kafka    []string
 	KafkaPID int
-	// CPUProfile and Trace are files to write Go's CPU profile and execution trace of the measured time to.
-	CPUProfile, Trace string
+	// CPUProfile and Trace are files to write Go's CPU profile and execution trace of the measured time to, HeapProfile one
+	// for what is in memory at its end.
+	CPUProfile, Trace, HeapProfile string
 	// Waits samples what PostgreSQL's processes wait for, and adds up its statements.
 	Waits bool
 	// Dir is where the run's own directory is made; default that of temporary files.

@@ -2,9 +2,11 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
 	"slices"
@@ -17,12 +19,13 @@ type profiling struct {
 	cpu    bytes.Buffer
 	on     bool
 	toFile string
+	toHeap string
 	trace  io.Closer
 }
 
 // startProfile begins. Where somebody else is profiling this process already, the parts are not told apart.
 func startProfile(o *Options) (*profiling, error) {
-	p := &profiling{toFile: o.CPUProfile}
+	p := &profiling{toFile: o.CPUProfile, toHeap: o.HeapProfile}
 	if o.Trace != "" {
 		f, err := os.Create(o.Trace)
 		if err != nil {
@@ -45,6 +48,11 @@ func (p *profiling) stop() (shares map[string]float64, err error) {
 			return nil, fmt.Errorf("--trace: %w", err)
 		}
 	}
+	if p.toHeap != "" {
+		if err := writeHeap(p.toHeap); err != nil {
+			return nil, fmt.Errorf("--heapprofile: %w", err)
+		}
+	}
 	if !p.on {
 		return nil, nil
 	}
@@ -59,6 +67,17 @@ func (p *profiling) stop() (shares map[string]float64, err error) {
 		return nil, fmt.Errorf("reading the CPU profile: %w", err)
 	}
 	return sharesOf(parsed), nil
+}
+
+// writeHeap collects first, so that the profile shows what is in use and not what was left behind.
+func writeHeap(path string) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	runtime.GC()
+	return pprof.WriteHeapProfile(f)
 }
 
 // sharesOf adds the samples up by part, and those of a service by "part/service" as well.

@@ -79,6 +79,10 @@ type Measured struct {
 	DatabaseBytes float64            `json:"database_bytes_saga"`
 	Allocs        float64            `json:"go_allocs_saga"`
 	AllocBytes    float64            `json:"go_bytes_saga"`
+	// Memory is the most that this process had in each tenth of the time, MemoryGrowth how much more it was in the last
+	// three of them than in the three after the first.
+	Memory       []float64 `json:"rss_mib_tenths"`
+	MemoryGrowth float64   `json:"rss_growth_mib"`
 }
 
 // Intake is how fast orders were taken in.
@@ -204,6 +208,7 @@ func (m *Measured) tell(line func(name, format string, args ...any)) {
 	line("  by service", "%s", list(m.Services))
 	line("own cores", "%g", m.OwnCores)
 	line("bytes a saga", "%g WAL, %g database, %g Go (%g allocations)", m.WAL, m.DatabaseBytes, m.AllocBytes, m.Allocs)
+	line("memory by tenth", "%v MiB; %+g MiB from the second to the fourth to the last three", m.Memory, m.MemoryGrowth)
 }
 
 func (i *Intake) tell(name string, line func(name, format string, args ...any)) {
