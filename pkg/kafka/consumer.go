@@ -65,6 +65,10 @@ const (
 	owedCommitPause = time.Second
 	// maxFetchBytes bounds a broker's answer, maxFetchPartitionBytes the part of one partition in it.
 	maxFetchBytes, maxFetchPartitionBytes = 8 << 20, 1 << 20
+	// maxFetchWait is how long a broker may hold an answer back while there is nothing to read. A client asks a broker once
+	// at a time: partitions whose group has committed something are asked for at once, and the others, which are looked up
+	// first, have to wait for the answer to that.
+	maxFetchWait = 250 * time.Millisecond
 )
 
 // NewConsumer checks the options; Run does the work. The name is for logs and metrics and must be unique within the
@@ -103,6 +107,7 @@ func NewConsumer(
 		// What is fetched ahead waits in memory: one answer of each broker.
 		kgo.FetchMaxBytes(maxFetchBytes),
 		kgo.FetchMaxPartitionBytes(maxFetchPartitionBytes),
+		kgo.FetchMaxWait(maxFetchWait),
 		kgo.BlockRebalanceOnPoll(),
 		// Never the end: what is left is read again, and repeats are harmless.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
