@@ -15,18 +15,34 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
-type requestIDKey struct{}
+// known is what a server knows of a request, in one value of the request's context: each more would copy the request.
+type known struct {
+	id   string
+	body []byte
+}
+
+type knownKey struct{}
+
+func knownOf(ctx context.Context) *known {
+	if k, ok := ctx.Value(knownKey{}).(*known); ok {
+		return k
+	}
+	return &known{} // no Server serves this request
+}
 
 // RequestID is the id under which the log and the client know this request.
-func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
-}
+func RequestID(ctx context.Context) string { return knownOf(ctx).id }
+
+// Body is the request's body as it came, for a handler that has to know every byte of it, as a signature does. It is
+// read, never changed.
+func Body(ctx context.Context) []byte { return knownOf(ctx).body }
 
 // What a client may call its request: short and harmless in a log, a header and a page.
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
@@ -41,7 +57,7 @@ func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		header := c.Response().Header()
 		header.Set(echo.HeaderXRequestID, id)
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
-		c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), requestIDKey{}, id)))
+		c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), knownKey{}, &known{id: id})))
 		return next(c)
 	}
 }
@@ -84,42 +100,46 @@ type answeredError struct{ error }
 
 func (e *answeredError) Unwrap() error { return e.error }
 
-type tracedKey struct{}
-
-// traced is a request on its way through the tracing, which knows nothing of echo.
-type traced struct {
-	c    echo.Context
-	next echo.HandlerFunc
-	err  error
-}
-
 // tracing makes a span of a request, and answers errors itself so that the span knows the status. Requests that are
-// refused because there are too many do not come here: a span costs more than the refusal.
+// refused because there are too many do not come here: a span costs more than the refusal. It says the same of a request
+// as otelhttp does, which however puts it all together for spans that nobody records too, and wraps the response.
 func (s *Server) tracing() echo.MiddlewareFunc {
-	// Made once: echo calls the function that is returned here for every request.
-	handler := otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t := r.Context().Value(tracedKey{}).(*traced) //nolint:forcetypeassert // as it was put there below
-		t.c.SetRequest(r)
-		t.c.Response().Writer = w
-		if t.err = s.recoverPanic(t.next)(t.c); t.err != nil {
-			t.c.Error(t.err)
-			t.err = &answeredError{t.err}
-		}
-		method, route := labels(t.c, t.err)
-		span := trace.SpanFromContext(r.Context())
-		span.SetName(method + " " + route)
-		span.SetAttributes(attribute.String("http.route", route))
-	}), "http")
+	tracer := otel.Tracer("recourse.dev/pkg/httpserver")
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		next = s.recoverPanic(next)
 		return func(c echo.Context) error {
 			if isHealthPath(c.Path()) {
 				return next(c)
 			}
-			t, w := &traced{c: c, next: next}, c.Response().Writer
-			defer func() { c.Response().Writer = w }()
-			handler.ServeHTTP(w, c.Request().WithContext(context.WithValue(c.Request().Context(), tracedKey{}, t)))
-			return t.err
+			request := c.Request()
+			ctx := otel.GetTextMapPropagator().Extract(request.Context(), propagation.HeaderCarrier(request.Header))
+			ctx, span := tracer.Start(ctx, request.Method, trace.WithSpanKind(trace.SpanKindServer))
+			defer span.End()
+			c.SetRequest(request.WithContext(ctx))
+			err := next(c)
+			if err != nil {
+				c.Error(err)
+				err = &answeredError{err}
+			}
+			if span.IsRecording() {
+				describe(span, c, err)
+			}
+			return err
 		}
+	}
+}
+
+func describe(span trace.Span, c echo.Context, err error) {
+	method, route := labels(c, err)
+	request, status := c.Request(), c.Response().Status
+	span.SetName(method + " " + route)
+	span.SetAttributes(
+		semconv.HTTPRequestMethodKey.String(request.Method), semconv.HTTPRoute(route), semconv.URLPath(request.URL.Path),
+		semconv.URLScheme(c.Scheme()), semconv.ServerAddress(request.Host), semconv.ClientAddress(c.RealIP()),
+		semconv.UserAgentOriginal(request.UserAgent()), semconv.HTTPResponseStatusCode(status),
+	)
+	if status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, "")
 	}
 }
 
@@ -152,15 +172,6 @@ func refuseCrossOrigin() echo.MiddlewareFunc {
 			return next(c)
 		}
 	}
-}
-
-type bodyKey struct{}
-
-// Body is the request's body as it came, for a handler that has to know every byte of it, as a signature does. It is
-// read, never changed.
-func Body(ctx context.Context) []byte {
-	body, _ := ctx.Value(bodyKey{}).([]byte)
-	return body
 }
 
 // deadlines gives the request's body and the response their time, also where the body is not read: the server itself
@@ -205,7 +216,7 @@ func (s *Server) readBody(next echo.HandlerFunc) echo.HandlerFunc {
 		request.Body = io.NopCloser(bytes.NewReader(body))
 		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		request.ContentLength = int64(len(body))
-		c.SetRequest(request.WithContext(context.WithValue(request.Context(), bodyKey{}, body)))
+		knownOf(request.Context()).body = body
 		return next(c)
 	}
 }

@@ -26,8 +26,18 @@ import (
 // validator checks requests against an OpenAPI document.
 type validator struct {
 	// operations by method and echo's form of the path: echo has done the routing, there is no second router.
-	operations map[string]*routers.Route
+	operations map[string]*operation
 	options    *openapi3filter.Options
+	// ofBody are the options of a look at a body, made once.
+	ofBody []openapi3.SchemaValidationOption
+}
+
+// operation is what the document says of one.
+type operation struct {
+	route      *routers.Route
+	parameters []*openapi3.Parameter
+	// body is nil where there is none.
+	body *openapi3.RequestBody
 }
 
 var pathParameter = regexp.MustCompile(`\{([^}]+)\}`)
@@ -44,7 +54,7 @@ func newValidator(spec *openapi3.T) (*validator, error) {
 	asThreeZero := *spec
 	asThreeZero.OpenAPI = "3.0.3"
 	v := &validator{
-		operations: make(map[string]*routers.Route),
+		operations: make(map[string]*operation),
 		options: &openapi3filter.Options{
 			MultiError: true,
 			// Defaults are the handlers' affair; rewriting the body would only cost time.
@@ -59,11 +69,29 @@ func newValidator(spec *openapi3.T) (*validator, error) {
 			},
 		},
 	}
+	v.ofBody = append([]openapi3.SchemaValidationOption{openapi3.VisitAsRequest(), openapi3.MultiErrors()},
+		v.options.SchemaValidationOptions...)
 	for path, item := range spec.Paths.Map() {
-		for method, operation := range item.Operations() {
-			v.operations[method+" "+pathParameter.ReplaceAllString(path, ":$1")] = &routers.Route{
-				Spec: &asThreeZero, Path: path, PathItem: item, Method: method, Operation: operation,
+		for method, described := range item.Operations() {
+			one := &operation{route: &routers.Route{
+				Spec: &asThreeZero, Path: path, PathItem: item, Method: method, Operation: described,
+			}}
+			for _, p := range item.Parameters {
+				if described.Parameters.GetByInAndName(p.Value.In, p.Value.Name) == nil {
+					one.parameters = append(one.parameters, p.Value)
+				}
 			}
+			for _, p := range described.Parameters {
+				one.parameters = append(one.parameters, p.Value)
+			}
+			if described.RequestBody != nil {
+				one.body = described.RequestBody.Value
+				if media := one.body.Content[echo.MIMEApplicationJSON]; media == nil || media.Schema == nil {
+					return nil, fmt.Errorf("the OpenAPI document has at %s %s a body that is no %s with a schema",
+						method, path, echo.MIMEApplicationJSON)
+				}
+			}
+			v.operations[method+" "+pathParameter.ReplaceAllString(path, ":$1")] = one
 		}
 	}
 	return v, nil
@@ -114,40 +142,81 @@ func refuseUncheckedKeywords(spec *openapi3.T) error {
 
 func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		route, ok := v.operations[c.Request().Method+" "+c.Path()]
+		described, ok := v.operations[c.Request().Method+" "+c.Path()]
 		if !ok {
 			return next(c) // health, console and the like
 		}
-		if problem := v.validate(c, route); problem != nil {
+		if problem := v.validate(c, described); problem != nil {
 			return problem
 		}
 		return next(c)
 	}
 }
 
-// validate returns the problem as an error, so that no problem is a nil error and not a nil *Problem.
-func (v *validator) validate(c echo.Context, route *routers.Route) error {
+// validate returns the problem as an error, so that no problem is a nil error and not a nil *Problem. The library would
+// read and decode the body once more for itself, and the handler after it; here it is decoded once.
+func (v *validator) validate(c echo.Context, described *operation) error {
 	request := c.Request()
-	if route.Operation.RequestBody != nil {
+	var body []byte
+	var value any
+	if described.body != nil {
+		body = Body(request.Context())
 		if err := checkMediaType(request); err != nil {
 			return err
 		}
+		var err error
+		if value, err = decodeBody(body); err != nil {
+			return err
+		}
 	}
-	if err := checkText(request, route.Operation.RequestBody != nil); err != nil {
+	if err := checkText(request); err != nil {
 		return err
 	}
 	parameters := make(map[string]string, len(c.ParamNames()))
 	for i, name := range c.ParamNames() {
 		parameters[name] = c.ParamValues()[i]
 	}
-	err := openapi3filter.ValidateRequest(request.Context(), &openapi3filter.RequestValidationInput{
-		Request: request, PathParams: parameters, Route: route, Options: v.options,
-	})
-	if err == nil {
+	input := &openapi3filter.RequestValidationInput{
+		Request: request, PathParams: parameters, Route: described.route, Options: v.options,
+	}
+	var faults openapi3.MultiError
+	for _, p := range described.parameters {
+		if err := openapi3filter.ValidateParameter(request.Context(), input, p); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if described.body != nil {
+		if err := v.validateBody(described.body, body, value); err != nil {
+			faults = append(faults, &openapi3filter.RequestError{Input: input, RequestBody: described.body, Err: err})
+		}
+	}
+	if len(faults) > 0 {
+		return validationProblem(faults)
+	}
+	if len(body) > 0 && described.body != nil {
+		request.Body = validatedBody{request.Body, value}
+	}
+	return nil
+}
+
+func (v *validator) validateBody(described *openapi3.RequestBody, body []byte, value any) error {
+	if len(body) == 0 {
+		if described.Required {
+			return openapi3filter.ErrInvalidRequired
+		}
 		return nil
 	}
-	return validationProblem(err)
+	return described.Content[echo.MIMEApplicationJSON].Schema.Value.VisitJSON(value, v.ofBody...)
 }
+
+// validatedBody gives generated handlers the value that was validated, so that they need not decode it once more.
+type validatedBody struct {
+	io.ReadCloser
+
+	value any
+}
+
+func (b validatedBody) ValidatedValue() any { return b.value }
 
 // checkMediaType wants JSON in UTF-8 and not compressed.
 func checkMediaType(r *http.Request) error {
@@ -167,40 +236,51 @@ func checkMediaType(r *http.Request) error {
 	return nil
 }
 
-// checkText refuses what a text column cannot hold: broken UTF-8 and the zero character. Decoders let both pass.
-func checkText(r *http.Request, hasBody bool) error {
-	if hasBody && r.GetBody != nil {
-		reader, err := r.GetBody()
-		if err != nil {
-			return fmt.Errorf("reading the body again: %w", err)
-		}
-		body, err := io.ReadAll(reader)
-		if err != nil {
-			return fmt.Errorf("reading the body again: %w", err)
-		}
-		if !utf8.Valid(body) {
-			return NewProblem(CodeMalformedJSON, "The body is not UTF-8.")
-		}
-		// The library decodes the first document and passes over what follows it.
-		if err := json.Unmarshal(body, new(json.RawMessage)); len(body) > 0 && err != nil {
-			return NewProblem(CodeMalformedJSON, "The body is not JSON: "+syntaxFault(err)+".", WithCause(err))
-		}
-		if bytes.Contains(body, []byte(`\u0000`)) {
-			var document any
-			if err := json.Unmarshal(body, &document); err == nil {
-				if faults := zeroCharacters(document, "", nil); len(faults) > 0 {
-					return NewProblem(CodeValidationFailed, "The body holds text that cannot be stored.", WithErrors(faults...))
-				}
-			}
+var errAnotherDocument = errors.New("something follows the document")
+
+// decodeBody refuses what is no JSON, and what a text column cannot hold: broken UTF-8 and the zero character, which
+// decoders let pass.
+func decodeBody(body []byte) (value any, err error) {
+	if len(body) == 0 {
+		return nil, nil
+	}
+	if !utf8.Valid(body) {
+		return nil, NewProblem(CodeMalformedJSON, "The body is not UTF-8.")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	err = decoder.Decode(&value)
+	if err == nil {
+		// The decoder passes over what follows the first document.
+		if _, after := decoder.Token(); !errors.Is(after, io.EOF) {
+			err = errAnotherDocument
 		}
 	}
-	for name, values := range r.URL.Query() {
-		if slices.ContainsFunc(values, unstorable) || unstorable(name) {
-			return NewProblem(CodeValidationFailed, "A query parameter holds text that cannot be stored.",
-				WithErrors(FieldError{
-					Parameter: strings.ToValidUTF8(name, "?"), In: "query", Code: "text",
-					Detail: "must be UTF-8 without the character U+0000",
-				}))
+	if err != nil {
+		if whole := json.Unmarshal(body, new(json.RawMessage)); whole != nil {
+			err = whole // it says where
+		}
+		return nil, NewProblem(CodeMalformedJSON, "The body is not JSON: "+syntaxFault(err)+".", WithCause(err))
+	}
+	if bytes.Contains(body, []byte(`\u0000`)) {
+		if faults := zeroCharacters(value, "", nil); len(faults) > 0 {
+			return nil, NewProblem(CodeValidationFailed, "The body holds text that cannot be stored.", WithErrors(faults...))
+		}
+	}
+	return value, nil
+}
+
+// checkText refuses parameters that a text column cannot hold.
+func checkText(r *http.Request) error {
+	if r.URL.RawQuery != "" {
+		for name, values := range r.URL.Query() {
+			if slices.ContainsFunc(values, unstorable) || unstorable(name) {
+				return NewProblem(CodeValidationFailed, "A query parameter holds text that cannot be stored.",
+					WithErrors(FieldError{
+						Parameter: strings.ToValidUTF8(name, "?"), In: "query", Code: "text",
+						Detail: "must be UTF-8 without the character U+0000",
+					}))
+			}
 		}
 	}
 	if unstorable(r.URL.Path) {

@@ -57,7 +57,8 @@ func benchCommand() *cobra.Command {
 	flags.StringSliceVar(&o.Kafka, "kafka", nil, "brokers of a Kafka to use; default: one in this process")
 	flags.IntVar(&o.KafkaPID, "kafka-pid", 0, "process id of that broker, to count its CPU time")
 	flags.StringVar(&report, "report", "", "write the report as JSON to this file")
-	flags.StringVar(&o.CPUProfile, "cpuprofile", "", "write a Go CPU profile of the measured time here, labelled by part")
+	flags.StringVar(&o.CPUProfile, "cpuprofile", "",
+		"write a Go CPU profile of the measured time here, labelled by part; http writes another one to FILE.alone, of the intake alone")
 	flags.StringVar(&o.HeapProfile, "heapprofile", "", "write a Go heap profile of the end of the measured time here")
 	flags.StringVar(&o.Trace, "trace", "", "write a Go execution trace of the measured time here")
 	flags.StringToStringVar(&l.atMost, "at-most", nil, "figures of the report that must not be more, such as wal_bytes_saga=7500")

@@ -183,10 +183,27 @@ func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measu
 		return m, placed, err
 	}
 	memory := startRemembering()
+	var (
+		after               reading
+		shares              map[string]float64
+		readErr, profileErr error
+	)
+	look := sync.OnceFunc(func() {
+		after, readErr = r.meter.read(measuring)
+		shares, profileErr = profile.stop()
+	})
+	if next := p.placed; p.untilPlaced {
+		p.placed = func(ctx context.Context) error {
+			look()
+			if next == nil {
+				return nil
+			}
+			return next(ctx)
+		}
+	}
 	placed, err = r.gen.run(ctx, p)
+	look()
 	tenths, growth := memory.stop()
-	after, readErr := r.meter.read(measuring)
-	shares, profileErr := profile.stop()
 	t, _, _ := r.ends.now()
 	var waitsErr error
 	if sampled != nil {
@@ -202,7 +219,11 @@ func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measu
 			return m, placed, broken
 		}
 	}
-	m = measure(t, placed, before, after, shares)
+	of := t.ended()
+	if p.untilPlaced {
+		of = int(placed.placed.Load())
+	}
+	m = measure(t, of, placed, before, after, shares)
 	m.Memory, m.MemoryGrowth = tenths, growth
 	return m, placed, err
 }

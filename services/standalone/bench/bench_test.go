@@ -141,6 +141,7 @@ func TestRun_http(t *testing.T) {
 		require.Equal(t, 200, intake.Sagas)
 		require.Greater(t, intake.AcceptedPerS, intake.SagasPerS)
 		require.Positive(t, intake.P99)
+		require.Positive(t, intake.CPU["total"])
 	}
 }
 

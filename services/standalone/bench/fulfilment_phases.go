@@ -33,7 +33,7 @@ func (r *run) measureHTTP(ctx context.Context) (err error) {
 		return err
 	}
 	r.o.Progress("measuring how fast orders are taken in")
-	if r.report.Intake, err = r.measureIntake(ctx, r.plan("intake", r.o.Sagas)); err != nil {
+	if r.report.Intake, err = r.measureIntake(ctx, r.plan("intake", r.o.Sagas), nil); err != nil {
 		return err
 	}
 	shop, ok := r.platform.(*whole)
@@ -41,27 +41,32 @@ func (r *run) measureHTTP(ctx context.Context) (err error) {
 		return nil
 	}
 	r.o.Progress("measuring how fast orders are taken in while the workers are stopped")
+	var alone Options
 	if err := shop.haltWorkers(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	p := r.plan("alone", r.o.Sagas)
+	if r.o.CPUProfile != "" {
+		alone.CPUProfile = r.o.CPUProfile + ".alone"
+	}
 	p.placed = func(ctx context.Context) error {
 		r.o.Progress("starting the workers again")
 		return shop.startWorkers(ctx)
 	}
-	r.report.IntakeAlone, err = r.measureIntake(ctx, p)
+	r.report.IntakeAlone, err = r.measureIntake(ctx, p, &alone)
 	return err
 }
 
-func (r *run) measureIntake(ctx context.Context, p plan) (*Intake, error) {
+func (r *run) measureIntake(ctx context.Context, p plan, to *Options) (*Intake, error) {
 	if p.sagas == 0 || p.sagas > intakeMax {
 		p.sagas = intakeMax
 	}
-	p.inFlight = p.sagas
-	m, placed, err := r.phaseAndPlacing(ctx, p, nil)
+	p.inFlight, p.untilPlaced = p.sagas, true
+	m, placed, err := r.phaseAndPlacing(ctx, p, to)
 	return &Intake{
 		Sagas:        int(placed.placed.Load()),
 		AcceptedPerS: digits(float64(placed.placed.Load()) / max(1e-9, placed.end.Sub(placed.start).Seconds())),
 		quantiles:    m.Answer, Refused: m.Refused, SagasPerS: m.SagasPerS,
+		CPU: m.CPU, Allocs: m.Allocs, AllocBytes: m.AllocBytes,
 	}, err
 }

@@ -32,6 +32,8 @@ type plan struct {
 	sku     func(n int) string
 	// placed is called when all are placed, before their ends are waited for; nil does nothing.
 	placed func(ctx context.Context) error
+	// untilPlaced measures what placing costs, and leaves out what comes after it.
+	untilPlaced bool
 }
 
 // placing is what became of placing a phase's orders.

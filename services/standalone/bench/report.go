@@ -91,6 +91,10 @@ type Intake struct {
 	AcceptedPerS float64 `json:"accepted_per_s"`
 	quantiles
 	Refused int `json:"refused"`
+	// CPU and the two after it are of an order until it is accepted, with what the workers did meanwhile.
+	CPU        map[string]float64 `json:"cpu_ms_order"`
+	Allocs     float64            `json:"go_allocs_order"`
+	AllocBytes float64            `json:"go_bytes_order"`
 	// SagasPerS is how many ended a second, from the first order to the last end.
 	SagasPerS float64 `json:"sagas_per_s"`
 }
@@ -101,9 +105,9 @@ const (
 	partTotal    = "total"
 )
 
-// measure fills in the figures of a phase between two readings.
-func measure(t tally, p *placing, a, b reading, shares map[string]float64) Measured {
-	n := float64(max(1, t.ended()))
+// measure fills in the figures of a phase between two readings, in which so many orders were worked on.
+func measure(t tally, of int, p *placing, a, b reading, shares map[string]float64) Measured {
+	n := float64(max(1, of))
 	seconds := max(1e-9, b.at.Sub(p.start).Seconds())
 	if t.ended() > 0 && t.last.After(p.start) {
 		seconds = t.last.Sub(p.start).Seconds()
@@ -218,6 +222,8 @@ func (i *Intake) tell(name string, line func(name, format string, args ...any)) 
 	line("", "")
 	line(name, "%d orders, %g accepted a second", i.Sagas, i.AcceptedPerS)
 	line("order to answer", "p50 %g  p95 %g  p99 %g  p999 %g ms", i.P50, i.P95, i.P99, i.P999)
+	line("CPU ms an order", "%s", list(i.CPU))
+	line("Go an order", "%g bytes, %g allocations", i.AllocBytes, i.Allocs)
 	line("sagas a second", "%g, from the first order to the last end", i.SagasPerS)
 }
 

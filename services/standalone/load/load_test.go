@@ -102,17 +102,17 @@ func TestShop_tells_outcomes_apart(t *testing.T) {
 	t.Parallel()
 	id := uuid.Must(uuid.NewV7())
 	for _, tt := range []struct {
-		name, after, body string
-		status            int
-		outcome           load.Outcome
-		wait              time.Duration
+		name, after, location string
+		status                int
+		outcome               load.Outcome
+		wait                  time.Duration
 	}{
-		{"accepted", "", `{"id":"` + id.String() + `"}`, 202, load.Accepted, 0},
-		{"refused", "7", "{}", 429, load.Refused, 7 * time.Second},
-		{"refused without a time", "", "{}", 429, load.Unavailable, 0},
-		{"away", "5", "{}", 503, load.Unavailable, 5 * time.Second},
-		{"mistake", "", "{}", 500, load.Failed, 0},
-		{"no receipt", "", "nothing", 202, load.Failed, 0},
+		{"accepted", "", "/v1/orders/" + id.String(), 202, load.Accepted, 0},
+		{"refused", "7", "", 429, load.Refused, 7 * time.Second},
+		{"refused without a time", "", "", 429, load.Unavailable, 0},
+		{"away", "5", "", 503, load.Unavailable, 5 * time.Second},
+		{"mistake", "", "", 500, load.Failed, 0},
+		{"no place of it", "", "nothing", 202, load.Failed, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -122,8 +122,11 @@ func TestShop_tells_outcomes_apart(t *testing.T) {
 				if tt.after != "" {
 					w.Header().Set("Retry-After", tt.after)
 				}
+				if tt.location != "" {
+					w.Header().Set("Location", tt.location)
+				}
 				w.WriteHeader(tt.status)
-				_, _ = w.Write([]byte(tt.body))
+				_, _ = w.Write([]byte("{}"))
 			}))
 			t.Cleanup(server.Close)
 			shop := load.NewShop(server.URL, "", 1)
