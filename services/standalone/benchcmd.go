@@ -54,6 +54,8 @@ func benchCommand() *cobra.Command {
 	flags.Uint64Var(&o.Seed, "seed", 0, "where in the mix to begin")
 	flags.IntVar(&o.Workers, "workers", 1, "inventory workers")
 	flags.IntVar(&o.Stock, "stock", 0, "units of the one SKU of hot-sku; 0 is enough for all")
+	flags.IntVar(&o.Finished, "finished", 0,
+		"three-step: finished orders to put into the databases first; a million takes some minutes and 6 GB")
 	flags.StringSliceVar(&o.Kafka, "kafka", nil, "brokers of a Kafka to use; default: one in this process")
 	flags.IntVar(&o.KafkaPID, "kafka-pid", 0, "process id of that broker, to count its CPU time")
 	flags.StringVar(&report, "report", "", "write the report as JSON to this file")

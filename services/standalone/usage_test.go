@@ -37,6 +37,8 @@ func TestUsage_WrongFlagsAreOneLine(t *testing.T) {
 		{"no broker for the bench", "bench three-step --kafka 127.0.0.1:1", "no Kafka answers at --kafka 127.0.0.1:1"},
 		{"limit of no figure", "bench three-step --at-most speed=1", `--at-most: a report has no figure "speed"; it has commits_saga`},
 		{"limit that is no number", "bench three-step --at-least hot_share=most", "--at-least hot_share=most: want a number"},
+		{"finished orders elsewhere", "bench http --finished 5", "--finished is about the databases of three-step"},
+		{"negative finished orders", "bench three-step --finished -1", "--finished -1: want 0 to"},
 		{"bench report", "bench three-step --report " + nowhere, "--report " + nowhere + " cannot be written"},
 		{"bench profile", "bench three-step --cpuprofile " + nowhere, "--cpuprofile " + nowhere + " cannot be written"},
 		{"explore workers", "explore --only alone --workers -1", "--workers -1, --max-states 0: want 0 or more"},

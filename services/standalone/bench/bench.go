@@ -76,6 +76,11 @@ func (r *run) play(ctx context.Context) (err error) {
 	r.gen = &generator{seed: r.o.Seed, place: r.platform.place, ends: r.ends, failure: r.platform.failure}
 	r.report = r.newReport()
 	r.o.Progress("ready after %.1f s", time.Since(begin).Seconds())
+	if s, ok := r.platform.(*threeStep); ok && r.o.Finished > 0 {
+		if err := r.fillFinished(ctx, s); err != nil {
+			return err
+		}
+	}
 	if r.o.Warmup > 0 {
 		if _, err := r.phase(ctx, r.plan("warm", r.o.Warmup), nil); err != nil {
 			return err
@@ -108,7 +113,8 @@ func (r *run) stopPlatform(ctx context.Context) error {
 func (r *run) newReport() *Report {
 	report := &Report{
 		Workload: r.o.Workload, Loop: "closed", InFlight: r.o.InFlight, Rate: r.o.Rate, Broker: "embedded",
-		Postgres: r.ground.pg.Version(), Cores: runtime.GOMAXPROCS(0), Warmup: r.o.Warmup, Seed: r.o.Seed, Wrong: []string{},
+		Postgres: r.ground.pg.Version(), Cores: runtime.GOMAXPROCS(0), Warmup: r.o.Warmup, Seed: r.o.Seed,
+		Finished: r.o.Finished, Wrong: []string{},
 	}
 	if r.o.Rate > 0 {
 		report.Loop, report.InFlight = "open", 0

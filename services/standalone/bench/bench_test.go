@@ -107,6 +107,16 @@ func TestRun_report_is_JSON_with_its_fields(t *testing.T) {
 	require.Contains(t, table.String(), "everything adds up")
 }
 
+// Orders that have ended long ago lie beside those that are measured, and are left out of every count.
+func TestRun_finished(t *testing.T) {
+	t.Parallel()
+	r := play(t, bench.Options{Workload: bench.ThreeStep, Sagas: 200, InFlight: 100, Finished: 3000})
+	require.Equal(t, 200, r.Sagas)
+	require.Equal(t, 3000, r.Finished)
+	require.Less(t, r.RowWrites, 30.0, "the filling does not count")
+	require.Greater(t, r.RowWrites, 5.0)
+}
+
 func TestRun_open_loop(t *testing.T) {
 	t.Parallel()
 	r := play(t, bench.Options{Workload: bench.ThreeStep, Sagas: 200, Rate: 200, Warmup: 20})

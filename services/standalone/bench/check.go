@@ -15,7 +15,8 @@ SELECT
     state,
     ended_at IS NOT NULL,
     record
-FROM saga`
+FROM saga
+WHERE id > $1`
 
 const stepsSQL = `
 SELECT
@@ -24,12 +25,13 @@ SELECT
     count(*) FILTER (WHERE state = 6),
     count(*),
     (SELECT count(*) FROM dead_letter)
-FROM step`
+FROM step
+WHERE saga_id > $1`
 
 // steps counts the rows of a participant.
 type steps struct{ done, refused, undone, all, letters int64 }
 
-// checkSagas reads every saga of a coordinator: each has ended as it was meant to, and nothing is unknown.
+// checkSagas reads every saga of the run at a coordinator: each has ended as it was meant to, and nothing is unknown.
 func checkSagas(
 	ctx context.Context, g *ground, database string, d *saga.Definition, want expected,
 ) (wrong []string, err error) {
@@ -97,7 +99,7 @@ func eachSaga(ctx context.Context, g *ground, database string, do func(one *saga
 		return err
 	}
 	defer conn.Close(ctx) //nolint:errcheck // it has answered
-	rows, err := conn.Query(ctx, sagasSQL)
+	rows, err := conn.Query(ctx, sagasSQL, g.since())
 	if err != nil {
 		return fmt.Errorf("reading the sagas: %w", err)
 	}
@@ -125,7 +127,7 @@ func readSteps(ctx context.Context, g *ground, database string) (s steps, err er
 		return s, err
 	}
 	defer conn.Close(ctx) //nolint:errcheck // it has answered
-	if err := conn.QueryRow(ctx, stepsSQL).Scan(&s.done, &s.refused, &s.undone, &s.all, &s.letters); err != nil {
+	if err := conn.QueryRow(ctx, stepsSQL, g.since()).Scan(&s.done, &s.refused, &s.undone, &s.all, &s.letters); err != nil {
 		return s, fmt.Errorf("reading the steps of %s: %w", database, err)
 	}
 	return s, nil

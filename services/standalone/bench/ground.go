@@ -31,12 +31,13 @@ type ground struct {
 	kafka  kafka.Config
 	log    *slog.Logger
 	file   *os.File
+	began  time.Time
 	// statements says that the server adds statements up.
 	statements bool
 }
 
 func newGround(ctx context.Context, o *Options) (_ *ground, err error) {
-	g := &ground{}
+	g := &ground{began: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close(ctx))

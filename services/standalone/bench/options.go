@@ -42,6 +42,8 @@ type Options struct {
 	Workers int
 	// Stock is how many units there are of the SKU that all orders of HotSKU want; 0 is enough for all.
 	Stock int
+	// Finished orders are put into the databases of ThreeStep before anything is measured.
+	Finished int
 	// Kafka are the brokers of a Kafka to use; none: one in this process. KafkaPID is the process id of its broker, if
 	// its CPU time is to be counted.
 	Kafka    []string
@@ -85,6 +87,10 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--stock %d: want 0 (enough) to %d", o.Stock, maxSagas)
 	case o.Stock > 0 && o.Workload != HotSKU:
 		return fmt.Errorf("--stock is about the SKU of %s", HotSKU)
+	case o.Finished < 0 || o.Finished > maxSagas:
+		return fmt.Errorf("--finished %d: want 0 to %d", o.Finished, maxSagas)
+	case o.Finished > 0 && o.Workload != ThreeStep:
+		return fmt.Errorf("--finished is about the databases of %s", ThreeStep)
 	case o.Workers > 1 && o.Workload == ThreeStep:
 		return fmt.Errorf("--workers is about the inventory service, which %s does without", ThreeStep)
 	case o.KafkaPID != 0 && len(o.Kafka) == 0:

@@ -25,6 +25,8 @@ type Report struct {
 	Warmup   int    `json:"warmup"`
 	Seed     uint64 `json:"seed"`
 	Workers  int    `json:"workers,omitempty"`
+	// Finished orders lay in the databases before.
+	Finished int `json:"finished,omitempty"`
 
 	Measured
 	// Spread is HotSKU's run in which the orders want many SKUs, and Ratio by how much the hot one is faster.
@@ -163,6 +165,9 @@ func (r *Report) Print(w io.Writer) {
 		how = fmt.Sprintf("open loop, %g a second", r.Rate)
 	}
 	line("workload", "%s, %s, %s broker, PostgreSQL %s, %d cores", r.Workload, how, r.Broker, r.Postgres, r.Cores)
+	if r.Finished > 0 {
+		line("finished orders", "%d lay in the databases before", r.Finished)
+	}
 	r.tell(line)
 	if s := r.Spread; s != nil {
 		line("", "")
