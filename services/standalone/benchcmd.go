@@ -52,7 +52,8 @@ func benchCommand() *cobra.Command {
 	flags.Float64Var(&o.Rate, "rate", 0, "orders a second to place, in place of --in-flight")
 	flags.IntVar(&o.Warmup, "warmup", 1000, "orders that go first and are not measured")
 	flags.Uint64Var(&o.Seed, "seed", 0, "where in the mix to begin")
-	flags.IntVar(&o.Workers, "workers", 1, "inventory workers")
+	flags.IntVar(&o.Workers, "workers", 1, "inventory workers; three-step: workers of each participant")
+	flags.IntVar(&o.Coordinators, "coordinators", 1, "three-step: coordinators, which share the partitions and the new orders")
 	flags.IntVar(&o.Stock, "stock", 0, "units of the one SKU of hot-sku; 0 is enough for all")
 	flags.IntVar(&o.Finished, "finished", 0,
 		"three-step: finished orders to put into the databases first; a million takes some minutes and 6 GB")
@@ -83,6 +84,7 @@ func playBench(ctx context.Context, cmd *cobra.Command, o bench.Options, l limit
 		func() error { return asked(cmd, "rate", o.Rate == 0) },
 		func() error { return asked(cmd, "duration", o.Duration == 0) },
 		func() error { return asked(cmd, "workers", o.Workers == 0) },
+		func() error { return asked(cmd, "coordinators", o.Coordinators == 0) },
 		o.Validate,
 		func() error { return writableAs("--report", report) },
 		func() error { return writableAs("--cpuprofile", o.CPUProfile) },

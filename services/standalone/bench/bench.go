@@ -99,7 +99,7 @@ func (r *run) play(ctx context.Context) (err error) {
 // start brings the platform of the workload up.
 func start(ctx context.Context, g *ground, o *Options, hear func([]coordinator.End)) (platform, error) {
 	if o.Workload == ThreeStep {
-		return startThreeStep(ctx, g, hear)
+		return startThreeStep(ctx, g, o, hear)
 	}
 	return startWhole(ctx, g, o, hear)
 }
@@ -114,7 +114,7 @@ func (r *run) newReport() *Report {
 	report := &Report{
 		Workload: r.o.Workload, Loop: "closed", InFlight: r.o.InFlight, Rate: r.o.Rate, Broker: "embedded",
 		Postgres: r.ground.pg.Version(), Cores: runtime.GOMAXPROCS(0), Warmup: r.o.Warmup, Seed: r.o.Seed,
-		Finished: r.o.Finished, Wrong: []string{},
+		Finished: r.o.Finished, Coordinators: r.o.Coordinators, Wrong: []string{},
 	}
 	if r.o.Rate > 0 {
 		report.Loop, report.InFlight = "open", 0
@@ -125,9 +125,7 @@ func (r *run) newReport() *Report {
 			report.Notes = append(report.Notes, "the broker's CPU time is not in the total; --kafka-pid names its process")
 		}
 	}
-	if r.o.Workload != ThreeStep {
-		report.Workers = r.o.Workers
-	}
+	report.Workers = r.o.Workers
 	if r.o.Workload == HTTP {
 		report.Notes = append(report.Notes, "ADMIT_WITHIN is 1h here: admission refuses nothing")
 	}

@@ -38,8 +38,10 @@ type Options struct {
 	Warmup int
 	// Seed says where in the mix the run begins; with 0 order i ends as order i of the floor does.
 	Seed uint64
-	// Workers is how many inventory workers there are.
+	// Workers is how many inventory workers there are, of ThreeStep how many of each participant.
 	Workers int
+	// Coordinators is how many coordinators ThreeStep has.
+	Coordinators int
 	// Stock is how many units there are of the SKU that all orders of HotSKU want; 0 is enough for all.
 	Stock int
 	// Finished orders are put into the databases of ThreeStep before anything is measured.
@@ -91,8 +93,10 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--finished %d: want 0 to %d", o.Finished, maxSagas)
 	case o.Finished > 0 && o.Workload != ThreeStep:
 		return fmt.Errorf("--finished is about the databases of %s", ThreeStep)
-	case o.Workers > 1 && o.Workload == ThreeStep:
-		return fmt.Errorf("--workers is about the inventory service, which %s does without", ThreeStep)
+	case o.Coordinators < 0 || o.Coordinators > partitions:
+		return fmt.Errorf("--coordinators %d: want 1 to %d, one for each partition", o.Coordinators, partitions)
+	case o.Coordinators > 1 && o.Workload != ThreeStep:
+		return fmt.Errorf("--coordinators is about %s", ThreeStep)
 	case o.KafkaPID != 0 && len(o.Kafka) == 0:
 		return fmt.Errorf("--kafka-pid names the broker of --kafka, which is not given")
 	case o.KafkaPID < 0 || o.KafkaPID > 0 && processCPU(o.KafkaPID) == 0:
@@ -118,6 +122,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Workers == 0 {
 		o.Workers = 1
+	}
+	if o.Coordinators == 0 {
+		o.Coordinators = 1
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, ...any) {}

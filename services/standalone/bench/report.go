@@ -24,7 +24,9 @@ type Report struct {
 	Cores    int    `json:"cores"`
 	Warmup   int    `json:"warmup"`
 	Seed     uint64 `json:"seed"`
-	Workers  int    `json:"workers,omitempty"`
+	// Coordinators and Workers are how many there are of each participant, or of the inventory alone with real services.
+	Coordinators int `json:"coordinators"`
+	Workers      int `json:"workers"`
 	// Finished orders lay in the databases before.
 	Finished int `json:"finished,omitempty"`
 
@@ -165,6 +167,9 @@ func (r *Report) Print(w io.Writer) {
 		how = fmt.Sprintf("open loop, %g a second", r.Rate)
 	}
 	line("workload", "%s, %s, %s broker, PostgreSQL %s, %d cores", r.Workload, how, r.Broker, r.Postgres, r.Cores)
+	if r.Coordinators > 1 || r.Workers > 1 {
+		line("coordinators, workers", "%d, %d", r.Coordinators, r.Workers)
+	}
 	if r.Finished > 0 {
 		line("finished orders", "%d lay in the databases before", r.Finished)
 	}

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
@@ -44,20 +44,24 @@ func threeStepDefinition() (*saga.Definition, error) {
 	return saga.Define("bench.three_step", 1, shipped.Deadline(), stages...)
 }
 
-// threeStep is a coordinator and three participants that have a decision to make and books to keep, but no trade.
+// threeStep is one or more coordinators and workers of three participants that have a decision to make and books to keep, but no trade.
 type threeStep struct {
-	definition  *saga.Definition
-	coordinator *coordinator.Service
-	url         string
-	registry    *prometheus.Registry
+	definition   *saga.Definition
+	coordinators []*coordinator.Service
+	placed       atomic.Uint64
+	registries   []*prometheus.Registry
 	// databases are the names of the participants' ones, coordinatorDB that of the coordinator.
 	databases []string
-	pools     []*pgxpool.Pool
-	cancel    context.CancelFunc
-	running   sync.WaitGroup
-	mu        sync.Mutex
-	errs      []error
-	stopped   sync.Once
+	// again starts the workers of a participant, halt stops them.
+	again   map[string]func(context.Context) error
+	halt    map[string]func()
+	ground  *ground
+	endless context.Context //nolint:containedctx // what the members live under, whoever starts them
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	mu      sync.Mutex
+	errs    []error
+	stopped sync.Once
 }
 
 const coordinatorDB = "bench_coordinator"
@@ -124,34 +128,44 @@ func undone[D, U worker.Input](_ context.Context, _ pgx.Tx, batch []*worker.Undo
 	return outcomes, nil
 }
 
-func startThreeStep(ctx context.Context, g *ground, hear func([]coordinator.End)) (_ platform, err error) {
-	s := &threeStep{registry: prometheus.NewRegistry()}
+func startThreeStep(
+	ctx context.Context, g *ground, o *Options, hear func([]coordinator.End),
+) (_ platform, err error) {
+	s := &threeStep{ground: g, again: map[string]func(context.Context) error{}, halt: map[string]func(){}}
 	if s.definition, err = threeStepDefinition(); err != nil {
 		return nil, err
 	}
-	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s.cancel = cancel
+	s.endless, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.quiet(ctx))
 		}
 	}()
-	as(ctx, partCoordinator, func(ctx context.Context) { err = s.startCoordinator(ctx, running, g, hear) })
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range participants {
-		as(ctx, partWorkers, func(ctx context.Context) {
-			member(ctx, p.name, func() { err = s.startWorker(ctx, running, g, p.name, p.register) })
-		})
+	for range o.Coordinators {
+		as(ctx, partCoordinator, func(ctx context.Context) { err = s.startCoordinator(ctx, hear) })
 		if err != nil {
 			return nil, err
 		}
 	}
-	return s, waitReady(ctx, s.url, s.failure)
+	for _, p := range participants {
+		if err := s.prepare(ctx, p.name); err != nil {
+			return nil, err
+		}
+		s.again[p.name] = func(ctx context.Context) error { return s.startWorkers(ctx, o.Workers, p.name, p.register) }
+		if err := s.again[p.name](ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range s.coordinators {
+		if err := waitReady(ctx, "http://"+c.Addr(), s.failure); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
-func (s *threeStep) startCoordinator(ctx, running context.Context, g *ground, hear func([]coordinator.End)) error {
+func (s *threeStep) startCoordinator(ctx context.Context, hear func([]coordinator.End)) error {
+	g := s.ground
 	if err := pg.CreateDatabase(ctx, g.pg.URL("postgres"), coordinatorDB); err != nil {
 		return err
 	}
@@ -164,38 +178,69 @@ func (s *threeStep) startCoordinator(ctx, running context.Context, g *ground, he
 	if err := coordinator.Migrate(ctx, config, log); err != nil {
 		return err
 	}
-	var err error
-	if s.coordinator, err = coordinator.New(ctx, config, log); err != nil {
+	c, err := coordinator.New(ctx, config, log)
+	if err != nil {
 		return err
 	}
-	s.coordinator.OnEnd(hear)
-	s.url = "http://" + s.coordinator.Addr()
-	s.run(running, s.coordinator.Run)
+	c.OnEnd(hear)
+	s.coordinators = append(s.coordinators, c)
+	s.run(s.endless, c.Run)
+	return nil
+}
+
+// prepare makes the participant's whole database as it is in production; of its tables only the SDK's are written.
+func (s *threeStep) prepare(ctx context.Context, name string) error {
+	database := "bench_" + name
+	if err := pg.CreateDatabase(ctx, s.ground.pg.URL("postgres"), database); err != nil {
+		return err
+	}
+	s.databases = append(s.databases, database)
+	_, err := pg.MigrateURL(ctx, s.ground.pg.URL(database), migrations.FS(name))
+	return err
+}
+
+// startWorkers starts so many workers of a participant. Each has its own connections and books its own metrics, as in a
+// process of its own.
+func (s *threeStep) startWorkers(ctx context.Context, n int, name string, register func(*worker.Worker)) (err error) {
+	working, cancel := context.WithCancel(s.endless)
+	var running sync.WaitGroup
+	s.halt[name] = func() {
+		cancel()
+		running.Wait()
+	}
+	for range n {
+		as(ctx, partWorkers, func(ctx context.Context) {
+			member(ctx, name, func() { err = s.startWorker(ctx, working, &running, name, register) })
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 func (s *threeStep) startWorker(
-	ctx, running context.Context, g *ground, name string, register func(*worker.Worker),
+	ctx, working context.Context, running *sync.WaitGroup, name string, register func(*worker.Worker),
 ) error {
-	database := "bench_" + name
-	if err := pg.CreateDatabase(ctx, g.pg.URL("postgres"), database); err != nil {
-		return err
-	}
-	// The participant's whole database as it is in production; of its tables only the SDK's are written.
-	if _, err := pg.MigrateURL(ctx, g.pg.URL(database), migrations.FS(name)); err != nil {
-		return err
-	}
-	pool, err := pg.Open(ctx, pg.Config{URL: g.pg.URL(database), AppName: "recourse-" + name})
+	g := s.ground
+	pool, err := pg.Open(ctx, pg.Config{URL: g.pg.URL("bench_" + name), AppName: "recourse-" + name})
 	if err != nil {
 		return err
 	}
-	s.pools, s.databases = append(s.pools, pool), append(s.databases, database)
-	w, err := worker.New(worker.Config{Participant: name, Kafka: g.kafka}, pool, g.log.With("service", name), s.registry)
+	registry := prometheus.NewRegistry()
+	w, err := worker.New(worker.Config{Participant: name, Kafka: g.kafka}, pool, g.log.With("service", name), registry)
 	if err != nil {
+		pool.Close()
 		return err
 	}
+	s.registries = append(s.registries, registry)
 	register(w)
-	s.run(running, w.Run)
+	running.Add(1)
+	s.run(working, func(ctx context.Context) error {
+		defer running.Done()
+		defer pool.Close()
+		return w.Run(ctx)
+	})
 	return nil
 }
 
@@ -216,43 +261,48 @@ func (s *threeStep) failure() error {
 	return errors.Join(s.errs...)
 }
 
-func (s *threeStep) groups(*Options) map[string]int {
-	groups := map[string]int{coordinator.Group: 1}
+func (s *threeStep) groups(o *Options) map[string]int {
+	groups := map[string]int{coordinator.Group: o.Coordinators}
 	for _, p := range participants {
-		groups[p.name] = 1
+		groups[p.name] = o.Workers
 	}
 	return groups
 }
 
 func (s *threeStep) place(ctx context.Context, reference, sku string, f fate) (uuid.UUID, load.Outcome, error) {
-	return place(ctx, s.coordinator, reference, sku, f)
+	c := s.coordinators[int(s.placed.Add(1))%len(s.coordinators)]
+	return place(ctx, c, reference, sku, f)
 }
 
 func (s *threeStep) batches(ctx context.Context) (batches, error) {
 	b := batches{}
-	if err := b.readFrom(ctx, s.url); err != nil {
-		return nil, err
-	}
-	families, err := s.registry.Gather()
-	if err != nil {
-		return nil, fmt.Errorf("reading metrics: %w", err)
-	}
-	var text bytes.Buffer
-	for _, family := range families {
-		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
-			return nil, fmt.Errorf("reading metrics: %w", err)
+	for _, c := range s.coordinators {
+		if err := b.readFrom(ctx, "http://"+c.Addr()); err != nil {
+			return nil, err
 		}
 	}
-	return b, b.read(&text)
+	for _, registry := range s.registries {
+		families, err := registry.Gather()
+		if err != nil {
+			return nil, fmt.Errorf("reading metrics: %w", err)
+		}
+		var text bytes.Buffer
+		for _, family := range families {
+			if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+				return nil, fmt.Errorf("reading metrics: %w", err)
+			}
+		}
+		if err := b.read(&text); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 func (s *threeStep) quiet(context.Context) error {
 	s.stopped.Do(func() {
 		s.cancel()
 		s.running.Wait()
-		for _, pool := range s.pools {
-			pool.Close()
-		}
 	})
 	return s.failure()
 }
