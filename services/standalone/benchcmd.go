@@ -55,6 +55,8 @@ func benchCommand() *cobra.Command {
 	flags.IntVar(&o.Workers, "workers", 1, "inventory workers; three-step: workers of each participant")
 	flags.IntVar(&o.Coordinators, "coordinators", 1, "three-step: coordinators, which share the partitions and the new orders")
 	flags.IntVar(&o.Stock, "stock", 0, "units of the one SKU of hot-sku; 0 is enough for all")
+	flags.IntVar(&o.Waiting, "waiting", 0,
+		"three-step: orders that wait for a dead worker while others are measured, and end when it is back")
 	flags.IntVar(&o.Finished, "finished", 0,
 		"three-step: finished orders to put into the databases first; a million takes some minutes and 6 GB")
 	flags.StringSliceVar(&o.Kafka, "kafka", nil, "brokers of a Kafka to use; default: one in this process")

@@ -40,6 +40,8 @@ func TestUsage_WrongFlagsAreOneLine(t *testing.T) {
 		{"no coordinators", "bench three-step --coordinators 0", "--coordinators 0: want more than that"},
 		{"many coordinators", "bench three-step --coordinators 13", "--coordinators 13: want 1 to 12"},
 		{"coordinators elsewhere", "bench fulfilment --coordinators 2", "--coordinators is about three-step"},
+		{"waiting orders elsewhere", "bench http --waiting 5", "--waiting is about three-step"},
+		{"negative waiting orders", "bench three-step --waiting -1", "--waiting -1: want 0 to 1000000"},
 		{"finished orders elsewhere", "bench http --finished 5", "--finished is about the databases of three-step"},
 		{"negative finished orders", "bench three-step --finished -1", "--finished -1: want 0 to"},
 		{"bench report", "bench three-step --report " + nowhere, "--report " + nowhere + " cannot be written"},

@@ -134,7 +134,7 @@ func (r *run) newReport() *Report {
 
 // plan is the closed loop of so many orders.
 func (r *run) plan(name string, sagas int) plan {
-	p := plan{name: name, sagas: sagas, inFlight: r.o.InFlight, placers: 512, sku: spread}
+	p := plan{name: name, sagas: sagas, inFlight: r.o.InFlight, placers: 512, sku: spread, fate: fateOf}
 	if r.o.Workload == HTTP {
 		p.placers = connections
 	}
@@ -154,6 +154,9 @@ func (r *run) measured(ctx context.Context) (err error) {
 		return r.measureHot(ctx)
 	case HTTP:
 		return r.measureHTTP(ctx)
+	}
+	if s, ok := r.platform.(*threeStep); ok && r.o.Waiting > 0 {
+		return r.measureWaiting(ctx, s)
 	}
 	r.o.Progress("measuring")
 	r.report.Measured, err = r.phase(ctx, r.main("main"), &r.o)

@@ -107,6 +107,17 @@ func TestRun_report_is_JSON_with_its_fields(t *testing.T) {
 	require.Contains(t, table.String(), "everything adds up")
 }
 
+// Orders that wait for a dead worker end when it is back, and others end meanwhile.
+func TestRun_waiting(t *testing.T) {
+	t.Parallel()
+	r := play(t, bench.Options{Workload: bench.ThreeStep, Sagas: 200, InFlight: 100, Waiting: 1000})
+	require.Equal(t, 200, r.Compensated)
+	require.Equal(t, 200, r.Waiting.Alone.Compensated)
+	require.Positive(t, r.WaitingCPU)
+	require.Positive(t, r.WaitingRate)
+	require.Greater(t, r.DrainedPerS, 1.0)
+}
+
 // Several of each share the work, and no effect is lost or doubled.
 func TestRun_several_of_each(t *testing.T) {
 	t.Parallel()

@@ -104,22 +104,22 @@ type filler struct {
 	written atomic.Int64
 }
 
-// Random bits of a finished order's id come of its number, so that it has the same id in every database.
+// finishedSQL numbers finished orders. Random bits of an id come of the number, so that an order has the same id in every
+// database.
 const finishedSQL = `
-CREATE TEMPORARY TABLE finished AS
-SELECT
-    n,
-    at,
-    ($2::uuid[])[1 + n % cardinality($2::uuid[])] AS sample,
-    (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
-        || '7' || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid AS id
-FROM (
     SELECT
         n,
-        md5(n::text) AS hash,
-        $3::timestamptz - (1 + $1 - n) * $4::interval AS at
-    FROM generate_series(1, $1::int) AS n
-) AS numbered`
+        at,
+        ($3::uuid[])[1 + n % cardinality($3::uuid[])] AS sample,
+        (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
+            || '7' || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid AS id
+    FROM (
+        SELECT
+            n,
+            md5(n::text) AS hash,
+            $4::timestamptz + n * $5::interval AS at
+        FROM generate_series($1::int, $2::int) AS n
+    ) AS numbered`
 
 // Domain events of many orders lie in one row each, so these are copied by share.
 const fillOutboxSQL = `
@@ -149,20 +149,14 @@ func (f *filler) database(ctx context.Context, name string, tables []copied) err
 			return fmt.Errorf("copying outbox: %w", err)
 		}
 	}
-	// The server forgets what was written to a table when that is dropped, so these rows are not counted.
-	if _, err := conn.Exec(ctx, finishedSQL, f.n, f.sample, f.ground.began, finishedEvery); err != nil {
-		return fmt.Errorf("numbering finished orders: %w", err)
-	}
-	if _, err := conn.Exec(ctx, `CREATE UNIQUE INDEX ON finished (n)`); err != nil {
-		return fmt.Errorf("numbering finished orders: %w", err)
-	}
+	first := f.ground.began.Add(-time.Duration(f.n+1) * finishedEvery)
 	for _, table := range tables {
 		sql, err := table.sql(ctx, conn)
 		if err != nil {
 			return err
 		}
 		for from := 1; from <= f.n; from += fillBatch {
-			if err := f.exec(ctx, conn, sql, from, from+fillBatch-1); err != nil {
+			if err := f.exec(ctx, conn, sql, from, min(f.n, from+fillBatch-1), f.sample, first, finishedEvery); err != nil {
 				return fmt.Errorf("copying %s: %w", table.name, err)
 			}
 		}
@@ -172,7 +166,7 @@ func (f *filler) database(ctx context.Context, name string, tables []copied) err
 			return fmt.Errorf("moving the mark below which all have ended: %w", err)
 		}
 	}
-	for _, sql := range []string{`DROP TABLE finished`, `VACUUM (ANALYZE)`, `CHECKPOINT`} {
+	for _, sql := range []string{`VACUUM (ANALYZE)`, `CHECKPOINT`} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("%s: %w", sql, err)
 		}
@@ -214,6 +208,6 @@ func (c *copied) sql(ctx context.Context, conn *pgx.Conn) (string, error) {
 		}
 		columns[i] = pgx.Identifier{column}.Sanitize()
 	}
-	return fmt.Sprintf(`INSERT INTO %s (%s) SELECT %s FROM finished AS f JOIN %s AS t ON t.%s = f.sample WHERE f.n BETWEEN $1 AND $2`,
-		c.name, strings.Join(columns, ", "), strings.Join(values, ", "), c.name, c.order), nil
+	return fmt.Sprintf(`INSERT INTO %s (%s) SELECT %s FROM (%s) AS f JOIN %s AS t ON t.%s = f.sample`,
+		c.name, strings.Join(columns, ", "), strings.Join(values, ", "), finishedSQL, c.name, c.order), nil
 }

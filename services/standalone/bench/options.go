@@ -44,6 +44,8 @@ type Options struct {
 	Coordinators int
 	// Stock is how many units there are of the SKU that all orders of HotSKU want; 0 is enough for all.
 	Stock int
+	// Waiting orders of ThreeStep wait for a dead worker while others are measured.
+	Waiting int
 	// Finished orders are put into the databases of ThreeStep before anything is measured.
 	Finished int
 	// Kafka are the brokers of a Kafka to use; none: one in this process. KafkaPID is the process id of its broker, if
@@ -89,6 +91,12 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--stock %d: want 0 (enough) to %d", o.Stock, maxSagas)
 	case o.Stock > 0 && o.Workload != HotSKU:
 		return fmt.Errorf("--stock is about the SKU of %s", HotSKU)
+	case o.Waiting < 0 || o.Waiting > 1_000_000:
+		return fmt.Errorf("--waiting %d: want 0 to 1000000", o.Waiting)
+	case o.Waiting > 0 && o.Workload != ThreeStep:
+		return fmt.Errorf("--waiting is about %s", ThreeStep)
+	case o.Waiting > 0 && o.Rate > 0:
+		return fmt.Errorf("--waiting is measured in a closed loop; leave --rate out")
 	case o.Finished < 0 || o.Finished > maxSagas:
 		return fmt.Errorf("--finished %d: want 0 to %d", o.Finished, maxSagas)
 	case o.Finished > 0 && o.Workload != ThreeStep:

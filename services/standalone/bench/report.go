@@ -39,6 +39,13 @@ type Report struct {
 	Intake      *Intake `json:"intake,omitempty"`
 	IntakeAlone *Intake `json:"intake_alone,omitempty"`
 
+	// Waiting is the other half of a run with orders that wait for a dead worker: WaitingRate and WaitingCPU are sagas a
+	// second and CPU with them by those without, DrainedPerS is how many of them ended a second when it was back.
+	Waiting     *Waiting `json:"waiting,omitempty"`
+	WaitingRate float64  `json:"waiting_rate_ratio"`
+	WaitingCPU  float64  `json:"waiting_cpu_ratio"`
+	DrainedPerS float64  `json:"drained_per_s"`
+
 	// The following are of the whole run, the warm-up and what else went before included.
 	RowWrites float64 `json:"row_writes_saga"`
 	Commits   float64 `json:"commits_saga"`
@@ -178,6 +185,14 @@ func (r *Report) Print(w io.Writer) {
 		line("", "")
 		line("spread over SKUs", "%g sagas a second; one SKU has %g of that", s.SagasPerS, r.Ratio)
 		s.tell(line)
+	}
+	if w := r.Waiting; w != nil {
+		line("", "")
+		line("waiting", "%d orders; the others had %g of the rate and %g of the CPU without them", w.Sagas, r.WaitingRate, r.WaitingCPU)
+		line("drained", "%g a second, %g s from the worker's start", r.DrainedPerS, w.Drained)
+		line("", "")
+		line("without them", "")
+		w.Alone.tell(line)
 	}
 	r.Intake.tell("intake", line)
 	r.IntakeAlone.tell("intake alone", line)
