@@ -56,7 +56,6 @@ type threeStep struct {
 	again   map[string]func(context.Context) error
 	halt    map[string]func()
 	ground  *ground
-	endless context.Context //nolint:containedctx // what the members live under, whoever starts them
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	mu      sync.Mutex
@@ -135,14 +134,16 @@ func startThreeStep(
 	if s.definition, err = threeStepDefinition(); err != nil {
 		return nil, err
 	}
-	s.endless, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	// The members outlive their start; quiet ends them.
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.quiet(ctx))
 		}
 	}()
 	for range o.Coordinators {
-		as(ctx, partCoordinator, func(ctx context.Context) { err = s.startCoordinator(ctx, hear) })
+		as(ctx, partCoordinator, func(ctx context.Context) { err = s.startCoordinator(ctx, running, hear) })
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +152,9 @@ func startThreeStep(
 		if err := s.prepare(ctx, p.name); err != nil {
 			return nil, err
 		}
-		s.again[p.name] = func(ctx context.Context) error { return s.startWorkers(ctx, o.Workers, p.name, p.register) }
+		s.again[p.name] = func(ctx context.Context) error {
+			return s.startWorkers(ctx, running, o.Workers, p.name, p.register)
+		}
 		if err := s.again[p.name](ctx); err != nil {
 			return nil, err
 		}
@@ -164,7 +167,7 @@ func startThreeStep(
 	return s, nil
 }
 
-func (s *threeStep) startCoordinator(ctx context.Context, hear func([]coordinator.End)) error {
+func (s *threeStep) startCoordinator(ctx, running context.Context, hear func([]coordinator.End)) error {
 	g := s.ground
 	if err := pg.CreateDatabase(ctx, g.pg.URL("postgres"), coordinatorDB); err != nil {
 		return err
@@ -184,7 +187,7 @@ func (s *threeStep) startCoordinator(ctx context.Context, hear func([]coordinato
 	}
 	c.OnEnd(hear)
 	s.coordinators = append(s.coordinators, c)
-	s.run(s.endless, c.Run)
+	s.run(running, c.Run)
 	return nil
 }
 
@@ -201,16 +204,18 @@ func (s *threeStep) prepare(ctx context.Context, name string) error {
 
 // startWorkers starts so many workers of a participant. Each has its own connections and books its own metrics, as in a
 // process of its own.
-func (s *threeStep) startWorkers(ctx context.Context, n int, name string, register func(*worker.Worker)) (err error) {
-	working, cancel := context.WithCancel(s.endless)
-	var running sync.WaitGroup
+func (s *threeStep) startWorkers(
+	ctx, running context.Context, n int, name string, register func(*worker.Worker),
+) (err error) {
+	working, cancel := context.WithCancel(running)
+	var ended sync.WaitGroup
 	s.halt[name] = func() {
 		cancel()
-		running.Wait()
+		ended.Wait()
 	}
 	for range n {
 		as(ctx, partWorkers, func(ctx context.Context) {
-			member(ctx, name, func() { err = s.startWorker(ctx, working, &running, name, register) })
+			member(ctx, name, func() { err = s.startWorker(ctx, working, &ended, name, register) })
 		})
 		if err != nil {
 			return err
@@ -220,7 +225,7 @@ func (s *threeStep) startWorkers(ctx context.Context, n int, name string, regist
 }
 
 func (s *threeStep) startWorker(
-	ctx, working context.Context, running *sync.WaitGroup, name string, register func(*worker.Worker),
+	ctx, working context.Context, ended *sync.WaitGroup, name string, register func(*worker.Worker),
 ) error {
 	g := s.ground
 	pool, err := pg.Open(ctx, pg.Config{URL: g.pg.URL("bench_" + name), AppName: "recourse-" + name})
@@ -235,9 +240,9 @@ func (s *threeStep) startWorker(
 	}
 	s.registries = append(s.registries, registry)
 	register(w)
-	running.Add(1)
+	ended.Add(1)
 	s.run(working, func(ctx context.Context) error {
-		defer running.Done()
+		defer ended.Done()
 		defer pool.Close()
 		return w.Run(ctx)
 	})
