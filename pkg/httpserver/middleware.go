@@ -15,11 +15,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
-	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
+
+	"recourse.dev/pkg/service"
 )
 
 // known is what a server knows of a request, in one value of the request's context: each more would copy the request.
@@ -100,46 +100,53 @@ type answeredError struct{ error }
 
 func (e *answeredError) Unwrap() error { return e.error }
 
-// tracing makes a span of a request, and answers errors itself so that the span knows the status. Requests that are
-// refused because there are too many do not come here: a span costs more than the refusal. It says the same of a request
-// as otelhttp does, which however puts it all together for spans that nobody records too, and wraps the response.
+type tracedKey struct{}
+
+// traced is a request on its way through the tracing, which knows nothing of echo.
+type traced struct {
+	c    echo.Context
+	next echo.HandlerFunc
+	err  error
+}
+
+// answer calls the handler and answers its error, if it has one, so that who comes after it knows the status.
+func (s *Server) answer(c echo.Context, next echo.HandlerFunc) error {
+	if err := s.recoverPanic(next)(c); err != nil {
+		c.Error(err)
+		return &answeredError{err}
+	}
+	return nil
+}
+
+// tracing makes a span of a request where the process is traced, and answers errors so that the span knows the status.
+// Requests that are refused because there are too many do not come here: a span costs more than the refusal.
 func (s *Server) tracing() echo.MiddlewareFunc {
-	tracer := otel.Tracer("recourse.dev/pkg/httpserver")
+	if !service.Traced() {
+		return func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error { return s.answer(c, next) }
+		}
+	}
+	// Made once: echo calls the function that is returned here for every request.
+	handler := otelhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t := r.Context().Value(tracedKey{}).(*traced) //nolint:forcetypeassert // as it was put there below
+		t.c.SetRequest(r)
+		t.c.Response().Writer = w
+		t.err = s.answer(t.c, t.next)
+		method, route := labels(t.c, t.err)
+		span := trace.SpanFromContext(r.Context())
+		span.SetName(method + " " + route)
+		span.SetAttributes(attribute.String("http.route", route))
+	}), "http")
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		next = s.recoverPanic(next)
 		return func(c echo.Context) error {
 			if isHealthPath(c.Path()) {
 				return next(c)
 			}
-			request := c.Request()
-			ctx := otel.GetTextMapPropagator().Extract(request.Context(), propagation.HeaderCarrier(request.Header))
-			ctx, span := tracer.Start(ctx, request.Method, trace.WithSpanKind(trace.SpanKindServer))
-			defer span.End()
-			c.SetRequest(request.WithContext(ctx))
-			err := next(c)
-			if err != nil {
-				c.Error(err)
-				err = &answeredError{err}
-			}
-			if span.IsRecording() {
-				describe(span, c, err)
-			}
-			return err
+			t, w := &traced{c: c, next: next}, c.Response().Writer
+			defer func() { c.Response().Writer = w }()
+			handler.ServeHTTP(w, c.Request().WithContext(context.WithValue(c.Request().Context(), tracedKey{}, t)))
+			return t.err
 		}
-	}
-}
-
-func describe(span trace.Span, c echo.Context, err error) {
-	method, route := labels(c, err)
-	request, status := c.Request(), c.Response().Status
-	span.SetName(method + " " + route)
-	span.SetAttributes(
-		semconv.HTTPRequestMethodKey.String(request.Method), semconv.HTTPRoute(route), semconv.URLPath(request.URL.Path),
-		semconv.URLScheme(c.Scheme()), semconv.ServerAddress(request.Host), semconv.ClientAddress(c.RealIP()),
-		semconv.UserAgentOriginal(request.UserAgent()), semconv.HTTPResponseStatusCode(status),
-	)
-	if status >= http.StatusInternalServerError {
-		span.SetStatus(codes.Error, "")
 	}
 }
 

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,7 +15,6 @@ import (
 	"github.com/twmb/franz-go/plugin/kotel"
 	"github.com/twmb/franz-go/plugin/kprom"
 	"github.com/twmb/franz-go/plugin/kslog"
-	"go.opentelemetry.io/otel"
 
 	"recourse.dev/pkg/service"
 )
@@ -145,7 +143,7 @@ func (c Config) options(name string, log *slog.Logger, reg prometheus.Registerer
 		// A topic is deleted by an operator, never by us: keep asking instead of forgetting it.
 		kgo.ConsiderMissingTopicDeletedAfter(time.Hour),
 	}
-	if traced() {
+	if service.Traced() {
 		opts = append(opts, kgo.WithHooks(kotel.NewKotel(kotel.WithTracer(kotel.NewTracer(kotel.ClientID(name)))).Hooks()...))
 	}
 	if reg != nil {
@@ -204,12 +202,4 @@ func (q quiet) Level() kgo.LogLevel {
 		return level
 	}
 	return kgo.LogLevelWarn
-}
-
-// traced says whether the process has a tracer provider; a program that traces sets it before it makes a client. Without
-// one the hooks would make spans that nobody sees, at a fifth of all allocations of a saga.
-func traced() bool {
-	_, span := otel.Tracer("recourse.dev/pkg/kafka").Start(context.Background(), "probe")
-	defer span.End()
-	return span.SpanContext().IsValid()
 }

@@ -22,17 +22,17 @@ import (
 func TestWebhooks_tell_every_outcome(t *testing.T) {
 	t.Parallel()
 	var (
-		mu    sync.Mutex
-		told  = map[string]string{} // type and object by id of the event
-		awake = false
+		mu   sync.Mutex
+		told = map[string]string{} // type and object by id of the event
 	)
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	// Another address, because a request that its sender has given up may be on its way still.
+	asleep := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	defer asleep.Close()
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		if !awake {
-			w.WriteHeader(http.StatusInternalServerError)
-			return
-		}
 		var event struct {
 			Type string
 			Data struct{ Object struct{ ID string } }
@@ -48,7 +48,7 @@ func TestWebhooks_tell_every_outcome(t *testing.T) {
 	config := gatewaysim.Config{
 		LedgerPath: filepath.Join(t.TempDir(), "ledger.jsonl"),
 		HookSettings: sandbox.HookSettings{
-			WebhookURL: receiver.URL, WebhookSecret: "whsec_YSBzZWNyZXQgb2YgdGhlIGdhdGV3YXkncyB0ZXN0",
+			WebhookURL: asleep.URL, WebhookSecret: "whsec_YSBzZWNyZXQgb2YgdGhlIGdhdGV3YXkncyB0ZXN0",
 			WebhookDelay: time.Millisecond, WebhookRetries: []time.Duration{10 * time.Millisecond},
 		},
 	}
@@ -72,9 +72,7 @@ func TestWebhooks_tell_every_outcome(t *testing.T) {
 	require.Equal(t, len(want), g.Webhooks().Waiting)
 	g.stop()
 
-	mu.Lock()
-	awake = true
-	mu.Unlock()
+	config.WebhookURL = receiver.URL
 	g = start(t, config)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		require.Equal(c, sandbox.HookStats{Delivered: len(want)}, g.Webhooks())
