@@ -179,7 +179,6 @@ func (t *turn) queueNew(batch *pgx.Batch) error {
 		partitions, states, statuses []int16
 		due                          []*time.Time
 		records                      [][]byte
-		created                      []time.Time
 	)
 	for _, id := range t.order {
 		s := t.sagas[id]
@@ -195,9 +194,8 @@ func (t *turn) queueNew(batch *pgx.Batch) error {
 		revisions = append(revisions, s.Revision)
 		due = append(due, timeOrNull(s.NextDue()))
 		records = append(records, record)
-		created = append(created, s.CreatedAt)
 	}
-	batch.Queue(insertSagasSQL, ids, ids, definitions, partitions, states, statuses, revisions, due, records, created)
+	batch.Queue(insertSagasSQL, ids, ids, definitions, partitions, states, statuses, revisions, due, records, t.now)
 	return nil
 }
 

@@ -115,34 +115,31 @@ WITH found AS (
 SELECT expect_rows(count(*), $3)
 FROM found`
 
+// Rows are unnested in the list and not in FROM, where the server would put every column into a table of its own first.
 const insertSagasSQL = `
 INSERT INTO saga (
     id, order_id, definition, partition, state, status, revision, next_due, record, created_at
 )
-SELECT id, order_id, definition, partition, state, status, revision, next_due, record, created_at
-FROM unnest(
-    $1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::smallint[], $6::smallint[], $7::bigint[],
-    $8::timestamptz[], $9::bytea[], $10::timestamptz[]
-) AS u (id, order_id, definition, partition, state, status, revision, next_due, record, created_at)`
+SELECT
+    unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::bigint[]), unnest($4::smallint[]), unnest($5::smallint[]),
+    unnest($6::smallint[]), unnest($7::bigint[]), unnest($8::timestamptz[]), unnest($9::bytea[]),
+    $10::timestamptz`
 
 const insertDocumentsSQL = `
 INSERT INTO order_document (
     order_id, saga_id, shop, customer_id, reference, currency, total_minor, body, created_at
 )
-SELECT order_id, saga_id, shop, customer_id, reference, currency, total_minor, body, $9::timestamptz
-FROM unnest(
-    $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bytea[]
-) AS u (order_id, saga_id, shop, customer_id, reference, currency, total_minor, body)`
+SELECT
+    unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]),
+    unnest($6::text[]), unnest($7::bigint[]), unnest($8::bytea[]), $9::timestamptz`
 
 const insertSKUsSQL = `
 INSERT INTO order_sku (sku, order_id)
-SELECT sku, order_id
-FROM unnest($1::text[], $2::uuid[]) AS u (sku, order_id)`
+SELECT unnest($1::text[]), unnest($2::uuid[])`
 
 const insertHistorySQL = `
 INSERT INTO saga_history (saga_id, at, revision, body)
-SELECT saga_id, $4::timestamptz, revision, body
-FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS u (saga_id, revision, body)`
+SELECT unnest($1::uuid[]), $4::timestamptz, unnest($2::bigint[]), unnest($3::bytea[])`
 
 const insertOutboxSQL = `
 INSERT INTO outbox (at, body, claimed_until)
@@ -168,8 +165,7 @@ SET id = LEAST(id, $1::uuid)`
 const claimKeysSQL = `
 WITH claimed AS (
     INSERT INTO request_key (scope, key, request_hash, order_id, answer, created_at)
-    SELECT scope, key, request_hash, order_id, 0, clock_timestamp()
-    FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[]) AS u (scope, key, request_hash, order_id)
+    SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::uuid[]), 0, clock_timestamp()
     ON CONFLICT (scope, key) DO NOTHING
     RETURNING key
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,11 +69,10 @@ func (g *ground) startPostgres(ctx context.Context, o *Options) (err error) {
 	if err != nil {
 		return err
 	}
-	options := pgserver.Options{DataDir: dir, Log: g.log}
+	options := pgserver.Options{DataDir: dir, Log: g.log, Settings: maps.Clone(roomy)}
 	if o.Waits {
-		options.Settings = map[string]string{
-			"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "top",
-		}
+		options.Settings["shared_preload_libraries"] = "pg_stat_statements"
+		options.Settings["pg_stat_statements.track"] = "top"
 		if g.pg, err = pgserver.Start(ctx, options); err == nil {
 			g.statements = true
 			return nil
@@ -80,12 +80,18 @@ func (g *ground) startPostgres(ctx context.Context, o *Options) (err error) {
 		if ctx.Err() != nil {
 			return err
 		}
-		options.Settings = nil // a server without its extensions
+		options.Settings = roomy // a server without its extensions
 	}
 	if g.pg, err = pgserver.Start(ctx, options); err != nil {
 		return fmt.Errorf("starting PostgreSQL: %w", err)
 	}
 	return nil
+}
+
+// roomy is a server with a cache and distances between checkpoints as in production; with those of a development server
+// a long run measures the two. What makes a commit durable stays as it is.
+var roomy = map[string]string{
+	"shared_buffers": "2GB", "max_wal_size": "8GB", "min_wal_size": "2GB", "checkpoint_timeout": "15min",
 }
 
 func (g *ground) startBroker(ctx context.Context, o *Options) (err error) {
