@@ -41,10 +41,11 @@
 //
 // # A poll is one transaction
 //
-// Process decodes the records, loads and locks in one statement the rows of all commands that may be repeats (a young
-// first send is taken for new, and the primary key refuses that if it is wrong), decides each from the table, hands the new ones to the domain as a slice per kind of command, stores all rows with one INSERT and one
-// UPDATE, and commits. Then the replies are produced and acknowledged, and then the offsets are committed. The number
-// of statements does not depend on the number of records. Several commands for one effect in a poll are applied in
+// Process decodes the records, loads and locks in one statement the rows of all commands that may be repeats (a
+// young first send is taken for new, and the primary key refuses that if it is wrong), decides each from the table,
+// hands the new ones to the domain as a slice per kind of command, stores all rows with one INSERT and one UPDATE,
+// and commits. Then the replies are produced and acknowledged, and then the offsets are committed. The number of
+// statements does not depend on the number of records. Several commands for one effect in a poll are applied in
 // turn, in the order of arrival.
 //
 // Between any two of these lines the process may die. Before the commit nothing has happened; after it, the rows know.
