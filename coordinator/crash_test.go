@@ -65,9 +65,10 @@ func crashAt(t *testing.T, binary string, point crash.Name) {
 	hit := 4
 	switch point {
 	case crash.CoordinatorBeforeAcceptCommit, crash.CoordinatorAfterAcceptCommit,
-		crash.CoordinatorBeforeAnswer, crash.CoordinatorAfterLateProduce, crash.CoordinatorAfterEvents,
-		crash.CoordinatorAfterMark:
+		crash.CoordinatorBeforeAnswer, crash.CoordinatorAfterLateProduce, crash.CoordinatorAfterEvents:
 		hit = 2 // many orders are taken, answered and announced at a time
+	case crash.CoordinatorAfterMark:
+		hit = 1 // once a second
 	}
 	p := s.spawn(t, binary, fmt.Sprintf("%s=%s:%d", crash.EnvVar, point, hit))
 	const orders = 25

@@ -240,7 +240,7 @@ func RefusingHandler(Config) http.Handler {
 	a.last.Store(&verdict{retryAfter: time.Second})
 	a.known = coalesce.New(func(_ context.Context, keys []string) ([]bool, error) {
 		return make([]bool, len(keys)), nil
-	}, coalesce.Options{Linger: time.Nanosecond})
+	}, coalesce.Options{})
 	server, err := httpserver.New(httpserver.Options{
 		Registry: registry, Log: slog.New(slog.DiscardHandler), Before: []echo.MiddlewareFunc{a.middleware},
 	})

@@ -14,7 +14,8 @@ import (
 )
 
 // intake is the door through which people come: new orders, cancellations and operators' verbs. Requests that arrive
-// together go through one transaction, and are answered after its commit.
+// together go through one transaction, and are answered after its commit: those who come while one is on its way are the
+// next one, so that a lone request waits for nobody.
 type intake struct {
 	engine     *engine
 	dispatcher *dispatcher
@@ -23,8 +24,6 @@ type intake struct {
 }
 
 const (
-	// gatherFor is how long the first request of an idle door waits for company.
-	gatherFor = time.Millisecond
 	// gatherMax is the largest number of requests of one transaction.
 	gatherMax = 256
 	// intakeTimeout is how long a transaction of requests may take.
@@ -34,7 +33,7 @@ const (
 func newIntake(e *engine, d *dispatcher, maxWaiting int) *intake {
 	in := &intake{engine: e, dispatcher: d}
 	// Each door has its own bound: a wave of new orders must not keep anybody from cancelling one.
-	o := coalesce.Options{MaxBatch: gatherMax, Linger: gatherFor, Timeout: intakeTimeout, MaxWaiting: maxWaiting}
+	o := coalesce.Options{MaxBatch: gatherMax, Timeout: intakeTimeout, MaxWaiting: maxWaiting}
 	in.orders = coalesce.New(in.accept, o)
 	in.verbs = coalesce.New(in.apply, o)
 	return in

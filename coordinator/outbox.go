@@ -18,7 +18,8 @@ import (
 )
 
 // outbox publishes domain events: from memory right after the commit that wrote them, and from the table whatever a
-// crash or a broker's absence left there.
+// crash or a broker's absence left there. Rows are marked as published later, many at a time: a crash before it publishes
+// them again, with the same ids, and a commit for each row would stand in the way of those that orders wait for.
 type outbox struct {
 	pool   *pgxpool.Pool
 	client *kgo.Client
@@ -26,6 +27,8 @@ type outbox struct {
 	log    *slog.Logger
 	// committed hands rows over from the write path. When it is full they are left to the table.
 	committed chan published
+	// unmarked are the rows that were published since the last mark; run's alone.
+	unmarked []outboxRow
 }
 
 // published is a row of the outbox and its events.
@@ -37,7 +40,10 @@ type published struct {
 const (
 	// relayEvery is how often the table is looked at.
 	relayEvery = 3 * time.Second
-	// maxOutboxRows bounds how many rows are published at a time.
+	// markPublished is how long published rows may wait for their mark; far less than outboxLease, behind which others publish
+	// them again.
+	markPublished = time.Second
+	// maxOutboxRows bounds how many rows are published and marked at a time.
 	maxOutboxRows = 200
 )
 
@@ -56,17 +62,28 @@ func (o *outbox) hear(t *turn) {
 	}
 }
 
-// run publishes until ctx ends.
+// run publishes until ctx ends, and marks what it has published.
 func (o *outbox) run(ctx context.Context) error {
-	ticker := time.NewTicker(relayEvery)
+	ticker, marks := time.NewTicker(relayEvery), time.NewTicker(markPublished)
 	defer ticker.Stop()
+	defer marks.Stop()
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			if err := o.mark(last); err != nil {
+				o.log.WarnContext(ctx, "domain events will be published again", "error", err)
+			}
 			return nil
 		case first := <-o.committed:
 			err = o.publish(ctx, o.gather(first))
+			if err == nil && len(o.unmarked) >= maxOutboxRows {
+				err = o.mark(ctx)
+			}
+		case <-marks.C:
+			err = o.mark(ctx)
 		case <-ticker.C:
 			err = o.relay(ctx)
 		}
@@ -90,13 +107,7 @@ func (o *outbox) gather(first published) []published {
 	return rows
 }
 
-const markSQL = `
-UPDATE outbox AS o
-SET published_at = clock_timestamp()
-FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at)
-WHERE o.id = u.id AND o.at = u.at AND o.at >= $3 AND o.at <= $4`
-
-// publish writes the events and marks their rows. A crash between the two publishes them again, with the same ids.
+// publish writes the events and remembers their rows as published.
 func (o *outbox) publish(ctx context.Context, rows []published) error {
 	var records []*kgo.Record
 	for _, row := range rows {
@@ -111,9 +122,28 @@ func (o *outbox) publish(ctx context.Context, rows []published) error {
 	if err := kafka.Produce(ctx, o.client, records); err != nil {
 		return fmt.Errorf("publishing %d domain events: %w", len(records), err)
 	}
+	for _, row := range rows {
+		o.unmarked = append(o.unmarked, row.outboxRow)
+	}
 	if err := crash.Fail(crash.CoordinatorAfterEvents); err != nil {
 		return fmt.Errorf("publishing %d domain events: %w", len(records), err)
 	}
+	return nil
+}
+
+const markSQL = `
+UPDATE outbox AS o
+SET published_at = clock_timestamp()
+FROM unnest($1::bigint[], $2::timestamptz[]) AS u (id, at)
+WHERE o.id = u.id AND o.at = u.at AND o.at >= $3 AND o.at <= $4`
+
+// mark writes down what has been published. Rows whose mark fails are published again when their lease has ended.
+func (o *outbox) mark(ctx context.Context) error {
+	rows := o.unmarked
+	if len(rows) == 0 {
+		return nil
+	}
+	o.unmarked = nil
 	ids, ats := make([]int64, len(rows)), make([]time.Time, len(rows))
 	first, last := rows[0].at, rows[0].at
 	for i, row := range rows {
@@ -189,6 +219,9 @@ func (o *outbox) relay(ctx context.Context) error {
 			return fmt.Errorf("claiming rows of the outbox: %w", err)
 		}
 		if err := o.publish(ctx, rows); err != nil {
+			return err
+		}
+		if err := o.mark(ctx); err != nil {
 			return err
 		}
 		o.log.InfoContext(ctx, "published domain events from the outbox", "rows", len(rows))

@@ -20,7 +20,8 @@ var ErrFull = errors.New("too many inputs wait for a coalesced run")
 type Options struct {
 	// MaxBatch is the largest number of inputs of one run; default 256.
 	MaxBatch int
-	// Linger is how long the first input of an idle group waits for company; default 2 ms.
+	// Linger is how long the first input of an idle group waits for company; default none. Right where a batch costs
+	// hardly more than one and nobody waits for the answer.
 	Linger time.Duration
 	// Pause is how long after a run the next one begins at the earliest; default none. Without it those who come while a
 	// batch is run are the next one, however few: right where they wait for the answer, dear where few at a time cost as
@@ -63,9 +64,6 @@ type ask[In, Out any] struct {
 func New[In, Out any](run func(ctx context.Context, batch []In) ([]Out, error), o Options) *Group[In, Out] {
 	if o.MaxBatch <= 0 {
 		o.MaxBatch = 256
-	}
-	if o.Linger <= 0 {
-		o.Linger = 2 * time.Millisecond
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
@@ -126,7 +124,9 @@ func (g *Group[In, Out]) Close() {
 // drain runs batches until nobody waits.
 func (g *Group[In, Out]) drain() {
 	defer g.idle.Done()
-	<-time.After(g.linger)
+	if g.linger > 0 {
+		<-time.After(g.linger)
+	}
 	for {
 		g.mu.Lock()
 		n := min(len(g.waiting), g.maxBatch)

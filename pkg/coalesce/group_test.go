@@ -29,7 +29,7 @@ func TestGroup_Do(t *testing.T) {
 				outs[i] = fmt.Sprint(in)
 			}
 			return outs, nil
-		}, coalesce.Options{MaxBatch: 60})
+		}, coalesce.Options{MaxBatch: 60, Linger: time.Millisecond})
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
@@ -131,7 +131,7 @@ func TestGroup_bounds_what_waits(t *testing.T) {
 		entered <- struct{}{}
 		<-release
 		return batch, nil
-	}, coalesce.Options{MaxBatch: 1, Linger: time.Nanosecond, MaxWaiting: 2})
+	}, coalesce.Options{MaxBatch: 1, MaxWaiting: 2})
 	answers := make(chan error, 2)
 	for i := range 2 {
 		go func() {

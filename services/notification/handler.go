@@ -42,6 +42,9 @@ type templateID struct {
 	version     int32
 }
 
+// beginLinger lets the calls of a poll, which come one after the other, store their attempts in one transaction.
+const beginLinger = 2 * time.Millisecond
+
 func newHandler(pool *pgxpool.Pool, mailer Mailer, domain string, giveUpAfter time.Duration) *handler {
 	h := &handler{
 		mailer: mailer, domain: domain, giveUpAfter: giveUpAfter,
@@ -49,7 +52,7 @@ func newHandler(pool *pgxpool.Pool, mailer Mailer, domain string, giveUpAfter ti
 	}
 	h.begin = coalesce.New(func(ctx context.Context, ids []uuid.UUID) ([]*try, error) {
 		return begin(ctx, pool, ids, h.now())
-	}, coalesce.Options{})
+	}, coalesce.Options{Linger: beginLinger})
 	return h
 }
 

@@ -27,11 +27,14 @@ type handler struct {
 	now         func() time.Time
 }
 
+// beginLinger lets the calls of a poll, which come one after the other, store their attempts in one transaction.
+const beginLinger = 2 * time.Millisecond
+
 func newHandler(pool *pgxpool.Pool, carrier Carrier, unitWeightG int64, visibility time.Duration) *handler {
 	h := &handler{carrier: carrier, unitWeightG: unitWeightG}
 	h.begin = coalesce.New(func(ctx context.Context, intents []intent) ([]*begun, error) {
 		return begin(ctx, pool, intents, visibility)
-	}, coalesce.Options{})
+	}, coalesce.Options{Linger: beginLinger})
 	h.bookedRef = func(ctx context.Context, id uuid.UUID) (string, error) { return bookedRef(ctx, pool, id) }
 	return h
 }
