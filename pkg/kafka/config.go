@@ -51,6 +51,9 @@ type Config struct {
 	RebalanceTimeout time.Duration `env:"KAFKA_REBALANCE_TIMEOUT" envDefault:"60s"`
 }
 
+// minBufferedBytes has room for a poll's commands or replies.
+const minBufferedBytes = 1 << 20
+
 // withDefaults fills what a Config made in code left out; from the environment it is complete.
 func (c Config) withDefaults() Config {
 	set := func(d *time.Duration, value time.Duration) {
@@ -102,6 +105,11 @@ func (c Config) Validate() error {
 	if c.Replication < 1 {
 		fail("KAFKA_REPLICATION=%d: want 1 or more", c.Replication)
 	}
+	if c.Mode == service.Production && c.Replication > 0 && c.Replication <= minCopies {
+		fail("KAFKA_REPLICATION=%d: want %d or more in production, where %d brokers must have a record and one may be away; "+
+			"or set RECOURSE_MODE=%s where there is one broker only",
+			c.Replication, minCopies+1, minCopies, service.Development)
+	}
 	if err := c.Mode.Validate(); err != nil {
 		errs = append(errs, err)
 	}
@@ -116,6 +124,13 @@ func (c Config) Validate() error {
 	}
 	if !c.TLS && (c.TLSCA != "" || c.TLSCert != "") {
 		fail("KAFKA_TLS_CA and KAFKA_TLS_CERT have no effect without KAFKA_TLS=true")
+	}
+	if c.MaxBufferedBytes < minBufferedBytes {
+		fail("KAFKA_MAX_BUFFERED_BYTES=%d: want %d or more, a batch of records", c.MaxBufferedBytes, minBufferedBytes)
+	}
+	if c.SessionTimeout < time.Second {
+		fail("KAFKA_SESSION_TIMEOUT=%s: want 1s or more, and what the broker's group.min.session.timeout.ms allows",
+			c.SessionTimeout)
 	}
 	if c.DeliveryTimeout < time.Second {
 		fail("KAFKA_DELIVERY_TIMEOUT=%s: want 1s or more", c.DeliveryTimeout)

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,9 +68,10 @@ func TestCheckTopics_in_production_one_copy(t *testing.T) {
 		require.ErrorContains(t, err, "topic "+topic+": partition 0 has 1 copies, want at least 2", name)
 		require.ErrorContains(t, err, "kafka-reassign-partitions.sh", name)
 	}
-	config.Replication = 1
-	err := kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic)
-	require.ErrorContains(t, err, "KAFKA_REPLICATION=1: in production a topic has at least 2 copies")
+	for _, few := range []int16{1, 2} {
+		config.Replication = few
+		require.ErrorContains(t, config.Validate(), fmt.Sprintf("KAFKA_REPLICATION=%d: want 3 or more in production", few))
+	}
 }
 
 func TestEnsureTopics_in_production_on_one_broker(t *testing.T) {

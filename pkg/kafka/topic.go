@@ -60,10 +60,6 @@ func EnsureTopics(ctx context.Context, config Config, log *slog.Logger, topics .
 		return err
 	}
 	defer admin.Close()
-	if config.Mode == service.Production && config.Replication < minCopies {
-		return fmt.Errorf("KAFKA_REPLICATION=%d: in production a topic has at least %d copies; set KAFKA_REPLICATION=3, "+
-			"or RECOURSE_MODE=%s where there is one broker only", config.Replication, minCopies, service.Development)
-	}
 	settings := map[string]*string{
 		// The broker's clock, because a producer whose clock is ahead would be refused for ever.
 		"message.timestamp.type": kadm.StringPtr("LogAppendTime"),

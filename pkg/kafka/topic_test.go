@@ -102,6 +102,8 @@ func TestConfig_Validate(t *testing.T) {
 		{"prefix", sound(func(c *kafka.Config) { c.TopicPrefix = "a b" }), `KAFKA_TOPIC_PREFIX="a b"`},
 		{"partitions", sound(func(c *kafka.Config) { c.Partitions = -1 }), "KAFKA_PARTITIONS=-1"},
 		{"replication", sound(func(c *kafka.Config) { c.Replication = -1 }), "KAFKA_REPLICATION=-1"},
+		{"session", sound(func(c *kafka.Config) { c.SessionTimeout = time.Millisecond }), "KAFKA_SESSION_TIMEOUT=1ms"},
+		{"buffer", sound(func(c *kafka.Config) { c.MaxBufferedBytes = -5 }), "KAFKA_MAX_BUFFERED_BYTES=-5"},
 		{"mechanism", sound(func(c *kafka.Config) { c.SASLMechanism = "PLAIN" }), `KAFKA_SASL_MECHANISM="PLAIN"`},
 		{"no password", sound(func(c *kafka.Config) { c.SASLUsername = "u" }), "KAFKA_SASL_PASSWORD"},
 		{"no key", sound(func(c *kafka.Config) { c.TLS, c.TLSCert = true, "cert.pem" }), "KAFKA_TLS_KEY"},

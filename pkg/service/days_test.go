@@ -23,7 +23,6 @@ func TestDays(t *testing.T) {
 		{"1d", 24 * time.Hour, "1d"},
 		{"36h", 36 * time.Hour, "36h0m0s"},
 		{"48h", 48 * time.Hour, "2d"},
-		{"0s", 0, "0s"},
 	} {
 		c, err := service.LoadEnv[config]([]string{"KEEP=" + test.text})
 		require.NoError(t, err, test.text)
@@ -35,4 +34,6 @@ func TestDays(t *testing.T) {
 		require.ErrorContains(t, err, "KEEP", wrong)
 		require.ErrorContains(t, err, "45d", wrong)
 	}
+	_, err := service.LoadEnv[config]([]string{"KEEP=0s"})
+	require.ErrorContains(t, err, "KEEP=0s: want more than 0")
 }

@@ -59,6 +59,9 @@ func LoadEnv[T any](environ []string) (T, error) {
 	}
 	parseErr := env.ParseWithOptions(&config, env.Options{Environment: values})
 	errs = append(errs, parseErrors(reflect.TypeFor[T](), values, parseErr)...)
+	if parseErr == nil {
+		errs = append(errs, notPositive(reflect.ValueOf(config), "", values)...)
+	}
 	if len(errs) == 0 {
 		if v, ok := any(&config).(validator); ok {
 			if err := v.Validate(); err != nil {
@@ -70,6 +73,27 @@ func LoadEnv[T any](environ []string) (T, error) {
 		return config, fmt.Errorf("configuration: %w", errors.Join(errs...))
 	}
 	return config, nil
+}
+
+// notPositive refuses numbers and durations of 0 and less where the default is more: nothing is turned off by them, and
+// Validate could not tell them from what code left out.
+func notPositive(config reflect.Value, prefix string, values map[string]string) []error {
+	var errs []error
+	for i := range config.NumField() {
+		f, value := config.Type().Field(i), config.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("env"), ",")
+		if name == "" {
+			if f.Type.Kind() == reflect.Struct {
+				errs = append(errs, notPositive(value, prefix+f.Tag.Get("envPrefix"), values)...)
+			}
+			continue
+		}
+		given, ok := values[prefix+name]
+		if ok && f.Tag.Get("envDefault") != "" && (value.CanInt() && value.Int() <= 0 || value.CanUint() && value.Uint() == 0) {
+			errs = append(errs, fmt.Errorf("%s=%s: want more than 0", prefix+name, given))
+		}
+	}
+	return errs
 }
 
 // parseErrors says each fault with the name of the environment variable; the library knows only the Go field for most.

@@ -37,7 +37,7 @@ func TestLoadEnv_names_every_fault(t *testing.T) {
 	require.ErrorContains(t, err, `NESTED_LIMIT="1.5"`)
 
 	_, err = service.LoadEnv[config]([]string{"WORKERS=0", "DATABASE_URL=x"})
-	require.ErrorContains(t, err, "WORKERS=0: want 1 or more")
+	require.ErrorContains(t, err, "WORKERS=0: want more than 0")
 }
 
 func TestLoadEnv_secret_in_a_file(t *testing.T) {

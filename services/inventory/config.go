@@ -19,9 +19,9 @@ type Config struct {
 	service.Settings
 	worker.Retention
 	DatabaseURL service.Secret `env:"DATABASE_URL,required"`
-	// DatabaseMaxConns bounds the pool; the worker uses one connection, the sweeper one, the API the rest.
-	DatabaseMaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"10"`
-	Kafka            kafka.Config
+	// DatabaseConns bounds the pool; the worker uses one connection, the sweeper one, the API the rest.
+	DatabaseConns int32 `env:"DATABASE_CONNS" envDefault:"10"`
+	Kafka         kafka.Config
 	// MaxBatch is the largest number of commands of one transaction.
 	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
 	// SweepEvery is how often expired holds are looked for.
@@ -29,7 +29,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.DatabaseMaxConns = cmp.Or(c.DatabaseMaxConns, 10)
+	c.DatabaseConns = cmp.Or(c.DatabaseConns, 10)
 	c.MaxBatch = cmp.Or(c.MaxBatch, 200)
 	c.SweepEvery = cmp.Or(c.SweepEvery, time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
@@ -44,8 +44,8 @@ func (c Config) Validate() error {
 	if c.DatabaseURL == "" {
 		errs = append(errs, errors.New("DATABASE_URL is required: postgres://user:password@host:5432/inventory"))
 	}
-	if c.DatabaseMaxConns < 3 {
-		errs = append(errs, fmt.Errorf("DATABASE_MAX_CONNS=%d: want 3 or more", c.DatabaseMaxConns))
+	if c.DatabaseConns < 3 {
+		errs = append(errs, fmt.Errorf("DATABASE_CONNS=%d: want 3 or more", c.DatabaseConns))
 	}
 	if c.MaxBatch < 1 || c.MaxBatch > 5000 {
 		errs = append(errs, fmt.Errorf("MAX_BATCH=%d: want 1 to 5000", c.MaxBatch))

@@ -147,7 +147,7 @@ func Migrate(ctx context.Context, config Config, log *slog.Logger) error {
 func openPool(ctx context.Context, config Config, log *slog.Logger) (*pgxpool.Pool, error) {
 	const wait = 30 * time.Second // containers start in any order
 	return pg.Open(ctx, pg.Config{
-		URL: config.DatabaseURL.Reveal(), AppName: participant, MaxConns: config.DatabaseMaxConns, Wait: wait, Log: log,
+		URL: config.DatabaseURL.Reveal(), AppName: participant, MaxConns: config.DatabaseConns, Wait: wait, Log: log,
 	})
 }
 

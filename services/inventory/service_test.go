@@ -130,7 +130,7 @@ func TestService_RefusesToStart(t *testing.T) {
 		says   string
 	}{
 		{"no_database_url", func(c *inventory.Config) { c.DatabaseURL = "" }, "DATABASE_URL is required"},
-		{"one_connection", func(c *inventory.Config) { c.DatabaseMaxConns = 1 }, "DATABASE_MAX_CONNS=1: want 3 or more"},
+		{"one_connection", func(c *inventory.Config) { c.DatabaseConns = 1 }, "DATABASE_CONNS=1: want 3 or more"},
 		{"batch_of_minus_one", func(c *inventory.Config) { c.MaxBatch = -1 }, "MAX_BATCH=-1: want 1 to 5000"},
 		{"sweeping_all_the_time", func(c *inventory.Config) { c.SweepEvery = 1 }, "SWEEP_EVERY=1ns: want 10ms or more"},
 		{"no_broker", func(c *inventory.Config) { c.Kafka.Brokers = nil }, "KAFKA_BROKERS is required"},

@@ -71,6 +71,12 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("PROBE_DELAYS holds %s; each must be more than 0", d))
 		}
 	}
+	if c.MaxBatch < 0 || c.MaxBatch > 5000 {
+		errs = append(errs, fmt.Errorf("MAX_BATCH=%d: want 1 to 5000", c.MaxBatch))
+	}
+	if c.DatabaseConns != 0 && c.DatabaseConns < 3 {
+		errs = append(errs, fmt.Errorf("DATABASE_CONNS=%d: want 3 or more", c.DatabaseConns))
+	}
 	if c.DatabaseURL == "" {
 		errs = append(errs, errors.New("DATABASE_URL is required"))
 	}

@@ -37,13 +37,17 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("configuring notification: %w", err)
 	}
+	mailer, err := NewSMTPMailer(config.smtp())
+	if err != nil {
+		return nil, fmt.Errorf("configuring notification: %w", err)
+	}
 	pool, err := pg.Open(ctx, pg.Config{
 		URL: config.DatabaseURL.Reveal(), AppName: Participant, MaxConns: config.DatabaseConns, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening notification's database: %w", err)
 	}
-	s := &Service{config: config, log: log, pool: pool}
+	s := &Service{config: config, log: log, pool: pool, mailer: mailer}
 	if err := s.wire(ctx); err != nil {
 		pool.Close()
 		return nil, err
@@ -67,9 +71,6 @@ func (s *Service) wire(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	pg.RegisterClock(registry, s.pool)
 	var err error
-	if s.mailer, err = NewSMTPMailer(s.config.smtp()); err != nil {
-		return err
-	}
 	s.worker, err = worker.New(worker.Config{
 		Participant: Participant,
 		Build:       Participant + "/" + service.Version().String(),

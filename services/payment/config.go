@@ -99,8 +99,8 @@ func (c Config) Validate() error {
 	if c.MaxCalls < 1 {
 		errs = append(errs, fmt.Errorf("MAX_CALLS=%d must be at least 1", c.MaxCalls))
 	}
-	if c.MaxBatch < 1 {
-		errs = append(errs, fmt.Errorf("MAX_BATCH=%d must be at least 1", c.MaxBatch))
+	if c.MaxBatch < 1 || c.MaxBatch > 5000 {
+		errs = append(errs, fmt.Errorf("MAX_BATCH=%d: want 1 to 5000", c.MaxBatch))
 	}
 	if _, err := parseGatewayURL(c.GatewayURL); err != nil {
 		errs = append(errs, err)
@@ -115,6 +115,9 @@ func (c Config) Validate() error {
 		if d <= 0 {
 			errs = append(errs, fmt.Errorf("PROBE_DELAYS holds %s; each must be more than 0", d))
 		}
+	}
+	if c.DatabaseConns != 0 && c.DatabaseConns < 3 {
+		errs = append(errs, fmt.Errorf("DATABASE_CONNS=%d: want 3 or more", c.DatabaseConns))
 	}
 	if c.DatabaseURL == "" {
 		errs = append(errs, errors.New("DATABASE_URL is required"))

@@ -39,13 +39,18 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("configuring shipping: %w", err)
 	}
+	carrier, err := NewHTTPCarrier(
+		config.CarrierURL, config.CarrierAPIKey.Reveal(), config.CarrierTimeout, config.MaxCalls)
+	if err != nil {
+		return nil, fmt.Errorf("configuring shipping: %w", err)
+	}
 	pool, err := pg.Open(ctx, pg.Config{
 		URL: config.DatabaseURL.Reveal(), AppName: Participant, MaxConns: config.DatabaseConns, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening shipping's database: %w", err)
 	}
-	s := &Service{config: config, log: log, pool: pool}
+	s := &Service{config: config, log: log, pool: pool, carrier: carrier}
 	if err := s.wire(ctx); err != nil {
 		pool.Close()
 		return nil, err
@@ -69,11 +74,6 @@ func (s *Service) wire(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	pg.RegisterClock(registry, s.pool)
 	var err error
-	s.carrier, err = NewHTTPCarrier(s.config.CarrierURL, s.config.CarrierAPIKey.Reveal(), s.config.CarrierTimeout,
-		s.config.MaxCalls)
-	if err != nil {
-		return err
-	}
 	s.worker, err = worker.New(worker.Config{
 		Participant: Participant,
 		Build:       Participant + "/" + service.Version().String(),

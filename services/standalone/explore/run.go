@@ -35,7 +35,7 @@ type Result struct {
 	Transitions int64
 	// Depth is the number of moves to the state that is farthest from the start.
 	Depth int
-	// Completed and Compensated count states, so that a search that reaches no end is not green.
+	// Completed and Compensated count states.
 	Completed, Compensated int
 	Complete               bool
 	Seconds                float64

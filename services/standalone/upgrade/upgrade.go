@@ -45,8 +45,8 @@ type Report struct {
 	*demo.Report
 }
 
-// OK says that nothing was lost and nobody misunderstood.
-func (r *Report) OK() bool { return r.DeadLetters == 0 && r.Report.OK() }
+// OK says that nothing was lost and nobody misunderstood, and that there were two versions to do so.
+func (r *Report) OK() bool { return r.From != r.To && r.DeadLetters == 0 && r.Report.OK() }
 
 // Workers are replaced in this order; Services with the coordinator last.
 var (

@@ -25,7 +25,8 @@ func TestCheckBinaries(t *testing.T) {
 
 func TestReport_OK(t *testing.T) {
 	t.Parallel()
-	require.True(t, (&upgrade.Report{Report: &demo.Report{}}).OK())
-	require.False(t, (&upgrade.Report{Report: &demo.Report{}, DeadLetters: 1}).OK())
-	require.False(t, (&upgrade.Report{Report: &demo.Report{Lost: 1}}).OK())
+	require.True(t, (&upgrade.Report{From: "1", To: "2", Report: &demo.Report{}}).OK())
+	require.False(t, (&upgrade.Report{From: "1", To: "1", Report: &demo.Report{}}).OK(), "nothing was upgraded")
+	require.False(t, (&upgrade.Report{From: "1", To: "2", Report: &demo.Report{}, DeadLetters: 1}).OK())
+	require.False(t, (&upgrade.Report{From: "1", To: "2", Report: &demo.Report{Lost: 1}}).OK())
 }
