@@ -269,7 +269,7 @@ func (p *poll) round(ctx context.Context, tx pgx.Tx, indexes []int) error {
 	for _, i := range indexes {
 		c := p.deliveries[i].command
 		row := p.rows[c.key()]
-		if err := fits(row, c); err != nil {
+		if err := p.w.fits(row, c); err != nil {
 			p.letters = append(p.letters, deadletter.New(p.deliveries[i].record, deadletter.HandlerRefused, err, p.now))
 			continue
 		}
@@ -335,8 +335,8 @@ func (p *poll) domain(ctx context.Context, tx pgx.Tx, op Operation, indexes []in
 }
 
 // fits refuses a command that names the effect of another one.
-func fits(row *storedRow, c *command) error {
-	if row == nil || row.commandType == c.reg.doType {
+func (w *Worker) fits(row *storedRow, c *command) error {
+	if row == nil || w.byRow[row.commandType] == c.reg {
 		return nil
 	}
 	return fmt.Errorf("%s names effect %s, which belongs to %s", c.messageType(), c.Key, row.commandType)

@@ -16,7 +16,6 @@ import (
 
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/message"
-	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
 // maxStepName bounds the one text of a command that becomes part of a key.
@@ -136,15 +135,15 @@ func checkStepName(name string) error {
 }
 
 // restore makes a command again from the bytes that a row keeps.
-func restore(reg *registration, op Operation, raw []byte) (*command, error) {
+func restore(row *storedRow, reg *registration, op Operation, stored []byte) (*command, error) {
 	data := reg.newDo()
 	if op == OpUndo {
 		data = reg.newUndo()
 	}
-	if err := proto.Unmarshal(raw, data); err != nil {
+	if err := row.readCommand(stored, data); err != nil {
 		return nil, fmt.Errorf("reading the stored %s: %w", reg.typeOf(op), err)
 	}
-	c, err := newCommand(reg, op, data, raw)
+	c, err := newCommand(reg, op, data, stored)
 	if err != nil {
 		return nil, fmt.Errorf("reading the stored %s: %w", reg.typeOf(op), err)
 	}
@@ -153,13 +152,13 @@ func restore(reg *registration, op Operation, raw []byte) (*command, error) {
 
 // recall gives an undo what it takes back: the do command and the reply that stated its effect.
 func (c *command) recall(row *storedRow) error {
-	did, err := restore(c.reg, OpDo, row.command)
+	did, err := restore(row, c.reg, OpDo, row.command)
 	if err != nil {
 		return err
 	}
-	reply := &sagav1.Reply{}
-	if err := proto.Unmarshal(row.reply, reply); err != nil {
-		return fmt.Errorf("reading the stored reply: %w", err)
+	reply, err := row.readReply()
+	if err != nil {
+		return err
 	}
 	c.did, c.doReply = did.input, reply
 	return nil

@@ -46,9 +46,15 @@ func FuzzDecode(f *testing.F) {
 		if c := d.command; c != nil {
 			require.NotEmpty(t, c.Step)
 			require.GreaterOrEqual(t, c.Generation, 0)
-			again, err := restore(c.reg, c.op, c.raw)
-			require.NoError(t, err)
-			require.Equal(t, c.Header, again.Header, "the row gives back what the record said")
+			row := &storedRow{key: c.key(), orderID: c.OrderID}
+			for _, stored := range [][]byte{c.raw, compactCommand(c.raw)} {
+				again, err := restore(row, c.reg, c.op, stored)
+				require.NoError(t, err)
+				require.Equal(t, c.Header, again.Header, "the row gives back what the record said")
+				meta := again.input.GetMeta()
+				meta.SagaId, meta.OrderId = c.input.GetMeta().GetSagaId(), c.input.GetMeta().GetOrderId()
+				require.True(t, proto.Equal(c.input, again.input), "but for another spelling of the ids")
+			}
 		}
 	})
 }

@@ -1,5 +1,15 @@
 package worker
 
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
+)
+
 // Answers counts the rows of the verdict table for a pair of state and operation.
 func Answers(state State, op Operation) (rows int) {
 	for _, rule := range verdicts {
@@ -36,4 +46,64 @@ func Reached() map[State]bool {
 var Statements = map[string]string{
 	"load": loadSQL, "insert": insertSQL, "update": updateSQL, "claim": claimSQL, "count_open": countOpenSQL,
 	"wake": wakeSQL, "read_mark": readMarkSQL, "raise_mark": raiseMarkSQL, "prune": pruneSQL,
+}
+
+// SwapForms rewrites all rows: those that are whole as compact ones, and compact ones as whole.
+func SwapForms(ctx context.Context, w *Worker, pool *pgxpool.Pool) error {
+	all, _, _ := strings.Cut(loadSQL, "JOIN")
+	found, err := pool.Query(ctx, all)
+	if err != nil {
+		return err
+	}
+	rows, err := pgx.CollectRows(found, scanRow)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		name, command, undo, reply, err := swapped(w, row)
+		if err != nil {
+			return fmt.Errorf("swapping %v: %w", row.key, err)
+		}
+		_, err = pool.Exec(ctx, "UPDATE step SET command_type = $4, command = $5, undo = $6, reply = $7"+
+			" WHERE saga_id = $1 AND step = $2 AND generation = $3",
+			row.key.saga, row.key.step, row.key.generation, name, command, undo, reply)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func swapped(w *Worker, row *storedRow) (name string, command, undo, reply []byte, err error) {
+	reg := w.byRow[row.commandType]
+	if name = w.shortName(reg.doType); name == row.commandType {
+		name = reg.doType
+	}
+	swap := func(stored []byte, into Input) []byte {
+		if len(stored) == 0 {
+			return stored // there is none, or it was wiped
+		}
+		if stored[0] != 0 {
+			return compactCommand(stored)
+		}
+		if err = row.readCommand(stored, into); err != nil {
+			return nil
+		}
+		whole, _ := proto.Marshal(into)
+		return whole
+	}
+	command = swap(row.command, reg.newDo())
+	undo = swap(row.undo, reg.newUndo())
+	switch {
+	case len(row.reply) == 0:
+	case row.reply[0] != 0:
+		reply = compactReply(row.reply)
+	default:
+		read, readErr := row.readReply()
+		if readErr != nil {
+			return name, command, undo, reply, readErr
+		}
+		reply, _ = proto.Marshal(read)
+	}
+	return name, command, undo, reply, err
 }

@@ -149,6 +149,7 @@ func (w *Worker) register(r *registration) {
 		}
 		w.byType[name] = r
 	}
+	w.byRow[r.doType], w.byRow[w.shortName(r.doType)] = r, r
 	w.registrations = append(w.registrations, r)
 }
 

@@ -98,9 +98,9 @@ func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now t
 func (w *Worker) known(row *storedRow, c *command, verdict Verdict, now time.Time) (*outgoing, error) {
 	switch verdict {
 	case RepeatReply:
-		reply := &sagav1.Reply{}
-		if err := proto.Unmarshal(row.reply, reply); err != nil {
-			return nil, &fault{deadletter.HandlerRefused, fmt.Errorf("reading the stored reply of %s: %w", c.Key, err)}
+		reply, err := row.readReply()
+		if err != nil {
+			return nil, &fault{deadletter.HandlerRefused, fmt.Errorf("repeating the answer to %s: %w", c.Key, err)}
 		}
 		reply.Attempt = uint32(c.answers)
 		return &outgoing{body: reply, command: c}, nil

@@ -63,12 +63,12 @@ func (w *Worker) question(row *storedRow) (*command, error) {
 	if row.State == StateUndoInDoubt {
 		op, raw = OpUndo, row.undo
 	}
-	reg, known := w.byType[row.commandType]
+	reg, known := w.byRow[row.commandType]
 	if !known || !reg.mayCall(op) {
 		return nil, fmt.Errorf("this build has no handler with a call for the %s of %s; deploy one that has",
 			op, row.commandType)
 	}
-	c, err := restore(reg, op, raw)
+	c, err := restore(row, reg, op, raw)
 	if err != nil {
 		return nil, err
 	}

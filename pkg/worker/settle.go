@@ -163,7 +163,7 @@ func (s *settlement) dos(ctx context.Context, tx pgx.Tx, reg *registration, answ
 		if row.State == StateInDoubt {
 			continue
 		}
-		undo, err := restore(reg, OpUndo, raw)
+		undo, err := restore(row, reg, OpUndo, raw)
 		if err != nil {
 			return &fault{deadletter.HandlerRefused, err}
 		}

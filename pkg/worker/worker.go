@@ -42,10 +42,12 @@ type Worker struct {
 	source        string
 	registrations []*registration
 	byType        map[string]*registration
-	locker        Locker
-	calls         *calls
-	registerer    prometheus.Registerer
-	consumer      atomic.Pointer[kafka.Consumer]
+	// byRow finds a registration by the name that its rows keep.
+	byRow      map[string]*registration
+	locker     Locker
+	calls      *calls
+	registerer prometheus.Registerer
+	consumer   atomic.Pointer[kafka.Consumer]
 	// poked asks the resolver to look now.
 	poked chan struct{}
 }
@@ -67,6 +69,7 @@ func New(
 		replyTopic: cfg.Kafka.Topics().ReplyTopic(cfg.Participant),
 		source:     "participant/" + cfg.Participant,
 		byType:     make(map[string]*registration),
+		byRow:      make(map[string]*registration),
 		calls:      newCalls(cfg.MaxCalls),
 		registerer: registerer,
 		poked:      make(chan struct{}, 1),

@@ -1,0 +1,127 @@
+package worker
+
+import (
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"pgregory.net/rapid"
+
+	inventoryv1 "recourse.dev/schemas/gen/recourse/inventory/v1"
+	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
+)
+
+// withoutKey appends a CommandMeta or a Reply without the fields that are columns; both number them alike.
+func withoutKey(buf, message []byte) []byte {
+	for len(message) > 0 {
+		number, kind, n := protowire.ConsumeField(message)
+		if n < 0 {
+			panic("the message was read before")
+		}
+		text, count := number <= 3 && kind == protowire.BytesType, number == 4 && kind == protowire.VarintType
+		if !text && !count {
+			buf = append(buf, message[:n]...)
+		}
+		message = message[n:]
+	}
+	return buf
+}
+
+// compactReply is the reply as a row keeps it.
+func compactReply(whole []byte) []byte { return withoutKey([]byte{0}, whole) }
+
+// compactCommand is the command as a row keeps it.
+func compactCommand(whole []byte) []byte {
+	buf := []byte{0}
+	for len(whole) > 0 {
+		number, kind, n := protowire.ConsumeField(whole)
+		if n < 0 {
+			panic("the message was read before")
+		}
+		if number == 1 && kind == protowire.BytesType {
+			_, _, tag := protowire.ConsumeTag(whole)
+			meta, _ := protowire.ConsumeBytes(whole[tag:])
+			buf = protowire.AppendTag(buf, 1, protowire.BytesType)
+			buf = protowire.AppendBytes(buf, withoutKey(nil, meta))
+		} else {
+			buf = append(buf, whole[:n]...)
+		}
+		whole = whole[n:]
+	}
+	return buf
+}
+
+func TestCompact_gives_back_what_was_stored(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		id := rapid.Map(rapid.SliceOfN(rapid.Byte(), 16, 16), func(b []byte) uuid.UUID { return uuid.UUID(b) })
+		row := &storedRow{
+			key: rowKey{
+				saga: id.Draw(t, "saga"), step: rapid.StringN(1, 20, maxStepName).Draw(t, "step"),
+				generation: rapid.IntRange(0, 1<<31-1).Draw(t, "generation"),
+			},
+			orderID: id.Draw(t, "order"),
+		}
+		at := &timestamppb.Timestamp{
+			Seconds: rapid.Int64Range(0, 1<<33).Draw(t, "seconds"), Nanos: rapid.Int32Range(0, 999_999_999).Draw(t, "nanos"),
+		}
+
+		reply := &sagav1.Reply{
+			SagaId: row.key.saga.String(), OrderId: row.orderID.String(), Step: row.key.step,
+			Generation: uint32(row.key.generation), Operation: OpDo, Attempt: rapid.Uint32().Draw(t, "attempt"),
+			EffectSeq: rapid.Uint32().Draw(t, "seq"), DecidedAt: at, Worker: rapid.String().Draw(t, "build"),
+		}
+		text := rapid.String()
+		switch rapid.IntRange(0, 2).Draw(t, "outcome") {
+		case 0:
+			reply.Outcome = &sagav1.Reply_Done{Done: &sagav1.Done{
+				Effects: []*sagav1.Effect{{Kind: text.Draw(t, "kind"), Amount: rapid.Int64().Draw(t, "amount")}},
+				Handles: rapid.MapOf(text, text).Draw(t, "handles"),
+			}}
+		case 1:
+			reply.Outcome = &sagav1.Reply_Refused{Refused: &sagav1.Refused{Code: text.Draw(t, "code")}}
+		case 2:
+			reply.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{Nothing: rapid.Bool().Draw(t, "nothing")}}
+		}
+		whole := mustMarshal(t, reply)
+		for _, row.reply = range [][]byte{whole, compactReply(whole)} {
+			read, err := row.readReply()
+			require.NoError(t, err)
+			require.Equal(t, whole, mustMarshal(t, read), "what is sent again, byte for byte")
+		}
+
+		command := &inventoryv1.ReserveStock{
+			Meta: &sagav1.CommandMeta{
+				SagaId: row.key.saga.String(), OrderId: row.orderID.String(), Step: row.key.step,
+				Generation: uint32(row.key.generation), Operation: OpDo, Attempt: rapid.Uint32().Draw(t, "attempt"), IssuedAt: at,
+			},
+			Lines:         []*inventoryv1.StockLine{{Sku: text.Draw(t, "sku"), Quantity: rapid.Int64().Draw(t, "quantity")}},
+			ShipToCountry: text.Draw(t, "country"),
+		}
+		whole = mustMarshal(t, command)
+		for _, stored := range [][]byte{whole, compactCommand(whole)} {
+			read := &inventoryv1.ReserveStock{}
+			require.NoError(t, row.readCommand(stored, read))
+			require.Equal(t, whole, mustMarshal(t, read))
+		}
+	})
+}
+
+// A form that this build does not know is an error and no guess.
+func TestCompact_unknown_form(t *testing.T) {
+	t.Parallel()
+	row := &storedRow{reply: []byte{1, 2, 3}}
+	_, err := row.readReply()
+	require.Error(t, err)
+	require.Error(t, row.readCommand([]byte{1}, &inventoryv1.ReserveStock{}))
+	require.ErrorContains(t, row.readCommand([]byte{0}, &inventoryv1.ReserveStock{}), "meta is missing")
+}
+
+func mustMarshal(t require.TestingT, m proto.Message) []byte {
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	require.NoError(t, err)
+	return raw
+}
