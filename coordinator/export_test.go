@@ -137,9 +137,9 @@ func Statements() map[string]string {
 		"insert sagas": insertSagasSQL, "insert documents": insertDocumentsSQL, "insert skus": insertSKUsSQL,
 		"insert history": insertHistorySQL, "insert outbox": insertOutboxSQL, "raise attention": raiseAttentionSQL,
 		"clear attention": clearAttentionSQL, "lower mark": lowerMarkSQL, "claim keys": claimKeysSQL,
-		"insert keys": insertKeysSQL, "see definitions": seeDefinitionsSQL, "mark outbox": markSQL,
+		"insert keys": insertKeysSQL, "see definition": seeDefinitionSQL, "mark outbox": markSQL,
 		"claim outbox": claimOutboxSQL, "revisions": revisionsSQL, "due": dueSQL, "order": orderSQL, "saga": sagaSQL,
-		"history": historySQL, "make partitions": makePartitionsSQL, "lock mark": lockMarkSQL,
+		"history": historySQL, "names": namesSQL, "make partitions": makePartitionsSQL, "lock mark": lockMarkSQL,
 		"oldest open": oldestOpenSQL, "raise mark": raiseMarkSQL, "known keys": knownKeysSQL,
 		"drop history": dropHistorySQL, "drop outbox": dropOutboxSQL, "prune keys": pruneKeysSQL,
 	}

@@ -18,7 +18,10 @@ import (
 )
 
 // reader answers questions. It never locks anything.
-type reader struct{ pool *pgxpool.Pool }
+type reader struct {
+	pool      *pgxpool.Pool
+	catalogue *catalogue
+}
 
 var errNotFound = errors.New("not found")
 
@@ -94,30 +97,57 @@ WHERE saga_id = $1 AND seq > $2 AND at > $3::timestamptz - interval '1 hour'
 ORDER BY seq
 LIMIT $4`
 
-// history reads what a saga met after an entry, oldest first. since is the saga's creation: partitions of months before
-// it are not looked at. The hour is more than two coordinators can differ in what they take for the database's time.
-func (r *reader) history(ctx context.Context, id uuid.UUID, after int64, since time.Time, limit int) ([]entry, error) {
-	rows, err := r.pool.Query(ctx, historySQL, id, after, since, limit)
+// history reads what a saga met after an entry, oldest first. Partitions of months before the saga's creation are not
+// looked at. The hour is more than two coordinators can differ in what they take for the database's time.
+func (r *reader) history(ctx context.Context, s *stored, after int64, limit int) ([]entry, error) {
+	names, err := r.names(ctx, s.Definition)
 	if err != nil {
-		return nil, fmt.Errorf("reading the history of saga %s: %w", id, err)
+		return nil, fmt.Errorf("reading the history of saga %s: %w", s.ID, err)
+	}
+	rows, err := r.pool.Query(ctx, historySQL, s.ID, after, s.CreatedAt, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading the history of saga %s: %w", s.ID, err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (entry, error) {
 		var (
-			e      entry
-			body   []byte
-			record sagav1.HistoryRecord
+			e    entry
+			body []byte
 		)
 		if err := row.Scan(&e.seq, &e.revision, &e.at, &body); err != nil {
 			return e, err
 		}
-		err := proto.Unmarshal(body, &record)
-		e.events = record.GetEvents()
+		var err error
+		e.events, err = saga.ReadHistory(body, e.at, names)
 		return e, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the history of saga %s: %w", id, err)
+		return nil, fmt.Errorf("reading the history of saga %s: %w", s.ID, err)
 	}
 	return list, nil
+}
+
+const namesSQL = `
+SELECT
+    steps,
+    participants
+FROM definition
+WHERE hash = $1`
+
+// names are what a history calls the steps of a definition; the database knows those that this build does not.
+func (r *reader) names(ctx context.Context, hash saga.Hash) ([]saga.StepName, error) {
+	if d := r.catalogue.byHash[hash]; d != nil {
+		return saga.StepNames(d), nil
+	}
+	var steps, participants []string
+	err := r.pool.QueryRow(ctx, namesSQL, int64(hash)).Scan(&steps, &participants)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("reading the steps of definition %s: %w", hash, err)
+	}
+	names := make([]saga.StepName, min(len(steps), len(participants)))
+	for i := range names {
+		names[i] = saga.StepName{Step: steps[i], Participant: participants[i]}
+	}
+	return names, nil
 }
 
 // filter narrows a list of orders. Zero values do not.

@@ -168,7 +168,7 @@ func (a *api) GetSagaHistory(
 		return nil, err
 	}
 	n := limit(request.Params.Limit)
-	list, err := a.reader.history(ctx, s.ID, after, s.CreatedAt, n+1)
+	list, err := a.reader.history(ctx, s, after, n+1)
 	if err != nil {
 		return nil, err
 	}

@@ -211,7 +211,7 @@ func (s *Service) newServer(ctx context.Context, c *catalogue, registry *prometh
 		return err
 	}
 	handlers := &api{
-		catalogue: c, intake: s.intake, reader: &reader{pool: s.readers}, watch: s.watch, lags: s.lags, producer: s.producer,
+		catalogue: c, intake: s.intake, reader: &reader{pool: s.readers, catalogue: c}, watch: s.watch, lags: s.lags, producer: s.producer,
 		log: s.log,
 	}
 	coordinatorapi.RegisterHandlers(s.server.Echo(),

@@ -178,26 +178,27 @@ SELECT scope, key, request_hash, order_id, answer, $6::timestamptz
 FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::smallint[])
     AS u (scope, key, request_hash, order_id, answer)`
 
-const seeDefinitionsSQL = `
-INSERT INTO definition (hash, name, version)
-SELECT hash, name, version
-FROM unnest($1::bigint[], $2::text[], $3::integer[]) AS u (hash, name, version)
-ON CONFLICT (hash) DO NOTHING`
+const seeDefinitionSQL = `
+INSERT INTO definition (hash, name, version, steps, participants)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (hash) DO UPDATE
+SET
+    steps = EXCLUDED.steps,
+    participants = EXCLUDED.participants
+WHERE definition.steps IS NULL`
 
-// seeDefinitions notes which definitions have run on this database, for people who find a hash.
+// seeDefinitions notes which definitions have run on this database: for people who find a hash, and for histories, which
+// name steps by their places. So it comes before the first event.
 func (e *engine) seeDefinitions(ctx context.Context) error {
-	var (
-		hashes   []int64
-		names    []string
-		versions []int32
-	)
 	for _, d := range e.catalogue.all() {
-		hashes = append(hashes, int64(d.Hash()))
-		names = append(names, d.Name())
-		versions = append(versions, int32(d.Version()))
-	}
-	if _, err := e.pool.Exec(ctx, seeDefinitionsSQL, hashes, names, versions); err != nil {
-		return fmt.Errorf("noting the definitions: %w", err)
+		var steps, participants []string
+		for _, st := range d.Steps() {
+			steps, participants = append(steps, st.Name), append(participants, st.Participant)
+		}
+		_, err := e.pool.Exec(ctx, seeDefinitionSQL, int64(d.Hash()), d.Name(), d.Version(), steps, participants)
+		if err != nil {
+			return fmt.Errorf("noting definition %s: %w", d.Hash(), err)
+		}
 	}
 	return crash.Fail(crash.CoordinatorAfterDefinitions)
 }

@@ -90,7 +90,7 @@ func (a *api) sendNews(ctx context.Context, stream *httpserver.EventStream, w *w
 		return false, err
 	}
 	for {
-		list, err := a.reader.history(ctx, w.saga, *after, s.CreatedAt, streamChunk)
+		list, err := a.reader.history(ctx, s, *after, streamChunk)
 		if err != nil {
 			return false, err
 		}

@@ -30,7 +30,7 @@ func FuzzRecord(f *testing.F) {
 			State: 3, Generation: 1, Attempt: 9, Since: 1, Due: 2, EffectSeq: 4, IssuedAt: 6, EverIssued: true,
 			Effects: []*sagav1.Effect{{Kind: "stock", Amount: -1, Unit: "MUG", Handle: "h"}, {}},
 			Handles: map[string]string{"a": "b", "c": ""}, RefusalCode: "code", RefusalDetail: "detail", Evidence: "e",
-		}},
+		}, {Evidence: "0198f0a0-0000-7000-8000-000000000000"}, {EvidenceId: make([]byte, 16)}, {EvidenceId: []byte("short")}},
 	}
 	record, err := proto.Marshal(&full)
 	require.NoError(f, err)
@@ -83,6 +83,9 @@ func ofMessage(r *sagav1.SagaRecord) saga.Saga {
 		}
 		if len(st.GetHandles()) == 0 {
 			s.Steps[i].Handles = nil // no handles, whichever way they are written
+		}
+		if id, err := uuid.FromBytes(st.GetEvidenceId()); err == nil {
+			s.Steps[i].Evidence = id.String()
 		}
 	}
 	return s

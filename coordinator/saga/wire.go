@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -46,6 +47,10 @@ func (e *encoder) textAlways(field protowire.Number, s string) {
 		e.err = errNotUTF8
 	}
 	e.b = protowire.AppendString(protowire.AppendTag(e.b, field, protowire.BytesType), s)
+}
+
+func (e *encoder) uuid(field protowire.Number, id uuid.UUID) {
+	e.b = protowire.AppendBytes(protowire.AppendTag(e.b, field, protowire.BytesType), id[:])
 }
 
 // open begins a message and close ends it: only then its length is known, which stands before it.
@@ -138,7 +143,8 @@ func text(into *string, v []byte) error {
 }
 
 func (st *StepStatus) decode(b []byte) error {
-	return fields(b, func(field int, v uint64) {
+	var id []byte
+	err := fields(b, func(field int, v uint64) {
 		switch field {
 		case 1:
 			st.State = StepState(uint32(v))
@@ -170,9 +176,13 @@ func (st *StepStatus) decode(b []byte) error {
 			return text(&st.Detail, v)
 		case 11:
 			return text(&st.Evidence, v)
+		case 14:
+			id = v
 		}
 		return nil
 	})
+	st.Evidence = evidenceOf(id, st.Evidence)
+	return err
 }
 
 func (f *Effect) decode(b []byte) error {

@@ -45,7 +45,9 @@ type StepRecord struct {
 	// First send of the current operation.
 	IssuedAt int64 `protobuf:"varint,12,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
 	// True once a do of the current generation was sent.
-	EverIssued    bool `protobuf:"varint,13,opt,name=ever_issued,json=everIssued,proto3" json:"ever_issued,omitempty"`
+	EverIssued bool `protobuf:"varint,13,opt,name=ever_issued,json=everIssued,proto3" json:"ever_issued,omitempty"`
+	// In place of evidence, if that is a UUID: its 16 bytes.
+	EvidenceId    []byte `protobuf:"bytes,14,opt,name=evidence_id,json=evidenceId,proto3" json:"evidence_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,6 +173,13 @@ func (x *StepRecord) GetEverIssued() bool {
 	return false
 }
 
+func (x *StepRecord) GetEvidenceId() []byte {
+	if x != nil {
+		return x.EvidenceId
+	}
+	return nil
+}
+
 // SagaRecord is what the coordinator's narrow row keeps beside its columns.
 type SagaRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -294,9 +303,11 @@ func (x *SagaRecord) GetSince() int64 {
 }
 
 // HistoryRecord is one write of one saga: what came in, what was decided, by whom.
+// A row has events, if an earlier build wrote it, or entries; both are read for ever.
 type HistoryRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*HistoryEvent        `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	Entries       []*HistoryEntry        `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -338,7 +349,155 @@ func (x *HistoryRecord) GetEvents() []*HistoryEvent {
 	return nil
 }
 
-// HistoryEvent is one event that a saga met and what followed.
+func (x *HistoryRecord) GetEntries() []*HistoryEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// HistoryEntry is one event that a saga met and what followed, in numbers. It is read as a HistoryEvent: the row says
+// when it was and the saga's definition what the steps are called. The codes stand in coordinator/saga.
+type HistoryEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Event uint32                 `protobuf:"varint,1,opt,name=event,proto3" json:"event,omitempty"`
+	// Index in the definition and 1 more; 0 for events of the whole saga.
+	Step      uint32    `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	Operation Operation `protobuf:"varint,3,opt,name=operation,proto3,enum=recourse.saga.v1.Operation" json:"operation,omitempty"`
+	Attempt   uint32    `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Absent if it is who brings such an event as a rule: the step's participant a reply, the customer an order.
+	Actor  *string `protobuf:"bytes,5,opt,name=actor,proto3,oneof" json:"actor,omitempty"`
+	Detail string  `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The message id of the record that brought it, if that is a UUID: its 16 bytes. Else it stands in evidence.
+	EvidenceId []byte `protobuf:"bytes,7,opt,name=evidence_id,json=evidenceId,proto3" json:"evidence_id,omitempty"`
+	Evidence   string `protobuf:"bytes,8,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	// One decision after the other: a code, and the numbers that belong to it. 1 is a command, with the step's index, the
+	// operation and the attempt; 2 is a public fact, with its code; 3 is an answer, with its code. From 16 on it is the
+	// code of what a row of the tables says, with the step's index and 1 more (0: the saga) and the state after it.
+	Decisions []uint32 `protobuf:"varint,9,rep,packed,name=decisions,proto3" json:"decisions,omitempty"`
+	// State of the saga and of the step after it.
+	SagaState     uint32 `protobuf:"varint,10,opt,name=saga_state,json=sagaState,proto3" json:"saga_state,omitempty"`
+	StepState     uint32 `protobuf:"varint,11,opt,name=step_state,json=stepState,proto3" json:"step_state,omitempty"`
+	EvidenceOnly  bool   `protobuf:"varint,12,opt,name=evidence_only,json=evidenceOnly,proto3" json:"evidence_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryEntry) Reset() {
+	*x = HistoryEntry{}
+	mi := &file_recourse_saga_v1_storage_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryEntry) ProtoMessage() {}
+
+func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_recourse_saga_v1_storage_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryEntry.ProtoReflect.Descriptor instead.
+func (*HistoryEntry) Descriptor() ([]byte, []int) {
+	return file_recourse_saga_v1_storage_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HistoryEntry) GetEvent() uint32 {
+	if x != nil {
+		return x.Event
+	}
+	return 0
+}
+
+func (x *HistoryEntry) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *HistoryEntry) GetOperation() Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return Operation_OPERATION_UNSPECIFIED
+}
+
+func (x *HistoryEntry) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *HistoryEntry) GetActor() string {
+	if x != nil && x.Actor != nil {
+		return *x.Actor
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetEvidenceId() []byte {
+	if x != nil {
+		return x.EvidenceId
+	}
+	return nil
+}
+
+func (x *HistoryEntry) GetEvidence() string {
+	if x != nil {
+		return x.Evidence
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetDecisions() []uint32 {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+func (x *HistoryEntry) GetSagaState() uint32 {
+	if x != nil {
+		return x.SagaState
+	}
+	return 0
+}
+
+func (x *HistoryEntry) GetStepState() uint32 {
+	if x != nil {
+		return x.StepState
+	}
+	return 0
+}
+
+func (x *HistoryEntry) GetEvidenceOnly() bool {
+	if x != nil {
+		return x.EvidenceOnly
+	}
+	return false
+}
+
+// HistoryEvent is one event that a saga met and what followed, in words.
 type HistoryEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -366,7 +525,7 @@ type HistoryEvent struct {
 
 func (x *HistoryEvent) Reset() {
 	*x = HistoryEvent{}
-	mi := &file_recourse_saga_v1_storage_proto_msgTypes[3]
+	mi := &file_recourse_saga_v1_storage_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +537,7 @@ func (x *HistoryEvent) String() string {
 func (*HistoryEvent) ProtoMessage() {}
 
 func (x *HistoryEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_recourse_saga_v1_storage_proto_msgTypes[3]
+	mi := &file_recourse_saga_v1_storage_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +550,7 @@ func (x *HistoryEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryEvent.ProtoReflect.Descriptor instead.
 func (*HistoryEvent) Descriptor() ([]byte, []int) {
-	return file_recourse_saga_v1_storage_proto_rawDescGZIP(), []int{3}
+	return file_recourse_saga_v1_storage_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HistoryEvent) GetAt() *timestamppb.Timestamp {
@@ -482,7 +641,7 @@ var File_recourse_saga_v1_storage_proto protoreflect.FileDescriptor
 
 const file_recourse_saga_v1_storage_proto_rawDesc = "" +
 	"\n" +
-	"\x1erecourse/saga/v1/storage.proto\x12\x10recourse.saga.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erecourse/saga/v1/command.proto\x1a\x1crecourse/saga/v1/reply.proto\"\xfc\x03\n" +
+	"\x1erecourse/saga/v1/storage.proto\x12\x10recourse.saga.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erecourse/saga/v1/command.proto\x1a\x1crecourse/saga/v1/reply.proto\"\x9d\x04\n" +
 	"\n" +
 	"StepRecord\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x1e\n" +
@@ -502,7 +661,9 @@ const file_recourse_saga_v1_storage_proto_rawDesc = "" +
 	"\bevidence\x18\v \x01(\tR\bevidence\x12\x1b\n" +
 	"\tissued_at\x18\f \x01(\x03R\bissuedAt\x12\x1f\n" +
 	"\vever_issued\x18\r \x01(\bR\n" +
-	"everIssued\x1a:\n" +
+	"everIssued\x12\x1f\n" +
+	"\vevidence_id\x18\x0e \x01(\fR\n" +
+	"evidenceId\x1a:\n" +
 	"\fHandlesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\x02\n" +
@@ -519,9 +680,28 @@ const file_recourse_saga_v1_storage_proto_rawDesc = "" +
 	"\x0fattention_since\x18\b \x01(\x03R\x0eattentionSince\x12)\n" +
 	"\x10attention_detail\x18\t \x01(\tR\x0fattentionDetail\x12\x14\n" +
 	"\x05since\x18\n" +
-	" \x01(\x03R\x05since\"G\n" +
+	" \x01(\x03R\x05since\"\x81\x01\n" +
 	"\rHistoryRecord\x126\n" +
-	"\x06events\x18\x01 \x03(\v2\x1e.recourse.saga.v1.HistoryEventR\x06events\"\x84\x03\n" +
+	"\x06events\x18\x01 \x03(\v2\x1e.recourse.saga.v1.HistoryEventR\x06events\x128\n" +
+	"\aentries\x18\x02 \x03(\v2\x1e.recourse.saga.v1.HistoryEntryR\aentries\"\x88\x03\n" +
+	"\fHistoryEntry\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\rR\x05event\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\rR\x04step\x129\n" +
+	"\toperation\x18\x03 \x01(\x0e2\x1b.recourse.saga.v1.OperationR\toperation\x12\x18\n" +
+	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x19\n" +
+	"\x05actor\x18\x05 \x01(\tH\x00R\x05actor\x88\x01\x01\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\x12\x1f\n" +
+	"\vevidence_id\x18\a \x01(\fR\n" +
+	"evidenceId\x12\x1a\n" +
+	"\bevidence\x18\b \x01(\tR\bevidence\x12\x1c\n" +
+	"\tdecisions\x18\t \x03(\rR\tdecisions\x12\x1d\n" +
+	"\n" +
+	"saga_state\x18\n" +
+	" \x01(\rR\tsagaState\x12\x1d\n" +
+	"\n" +
+	"step_state\x18\v \x01(\rR\tstepState\x12#\n" +
+	"\revidence_only\x18\f \x01(\bR\fevidenceOnlyB\b\n" +
+	"\x06_actor\"\x84\x03\n" +
 	"\fHistoryEvent\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\tR\x05event\x12\x12\n" +
@@ -552,29 +732,32 @@ func file_recourse_saga_v1_storage_proto_rawDescGZIP() []byte {
 	return file_recourse_saga_v1_storage_proto_rawDescData
 }
 
-var file_recourse_saga_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_recourse_saga_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_recourse_saga_v1_storage_proto_goTypes = []any{
 	(*StepRecord)(nil),            // 0: recourse.saga.v1.StepRecord
 	(*SagaRecord)(nil),            // 1: recourse.saga.v1.SagaRecord
 	(*HistoryRecord)(nil),         // 2: recourse.saga.v1.HistoryRecord
-	(*HistoryEvent)(nil),          // 3: recourse.saga.v1.HistoryEvent
-	nil,                           // 4: recourse.saga.v1.StepRecord.HandlesEntry
-	(*Effect)(nil),                // 5: recourse.saga.v1.Effect
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*HistoryEntry)(nil),          // 3: recourse.saga.v1.HistoryEntry
+	(*HistoryEvent)(nil),          // 4: recourse.saga.v1.HistoryEvent
+	nil,                           // 5: recourse.saga.v1.StepRecord.HandlesEntry
+	(*Effect)(nil),                // 6: recourse.saga.v1.Effect
 	(Operation)(0),                // 7: recourse.saga.v1.Operation
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_recourse_saga_v1_storage_proto_depIdxs = []int32{
-	5, // 0: recourse.saga.v1.StepRecord.effects:type_name -> recourse.saga.v1.Effect
-	4, // 1: recourse.saga.v1.StepRecord.handles:type_name -> recourse.saga.v1.StepRecord.HandlesEntry
+	6, // 0: recourse.saga.v1.StepRecord.effects:type_name -> recourse.saga.v1.Effect
+	5, // 1: recourse.saga.v1.StepRecord.handles:type_name -> recourse.saga.v1.StepRecord.HandlesEntry
 	0, // 2: recourse.saga.v1.SagaRecord.steps:type_name -> recourse.saga.v1.StepRecord
-	3, // 3: recourse.saga.v1.HistoryRecord.events:type_name -> recourse.saga.v1.HistoryEvent
-	6, // 4: recourse.saga.v1.HistoryEvent.at:type_name -> google.protobuf.Timestamp
-	7, // 5: recourse.saga.v1.HistoryEvent.operation:type_name -> recourse.saga.v1.Operation
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	4, // 3: recourse.saga.v1.HistoryRecord.events:type_name -> recourse.saga.v1.HistoryEvent
+	3, // 4: recourse.saga.v1.HistoryRecord.entries:type_name -> recourse.saga.v1.HistoryEntry
+	7, // 5: recourse.saga.v1.HistoryEntry.operation:type_name -> recourse.saga.v1.Operation
+	8, // 6: recourse.saga.v1.HistoryEvent.at:type_name -> google.protobuf.Timestamp
+	7, // 7: recourse.saga.v1.HistoryEvent.operation:type_name -> recourse.saga.v1.Operation
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_recourse_saga_v1_storage_proto_init() }
@@ -584,13 +767,14 @@ func file_recourse_saga_v1_storage_proto_init() {
 	}
 	file_recourse_saga_v1_command_proto_init()
 	file_recourse_saga_v1_reply_proto_init()
+	file_recourse_saga_v1_storage_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_recourse_saga_v1_storage_proto_rawDesc), len(file_recourse_saga_v1_storage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
