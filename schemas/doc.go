@@ -1,6 +1,7 @@
 // Package schemas holds the contracts of Recourse: protobuf messages of the
-// Kafka topics (proto, generated into gen/recourse) and OpenAPI documents of
-// the REST APIs (openapi, generated into gen/api).
+// Kafka topics (proto, generated into gen/recourse), OpenAPI documents of
+// the REST APIs (openapi, generated into gen/api), and the AsyncAPI document of
+// the public events (asyncapi).
 //
 // Change a contract in its source file and run `task generate`; CI generates
 // again and refuses a difference.
