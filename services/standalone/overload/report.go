@@ -106,6 +106,9 @@ func (r *Report) judge(o Options) {
 	if r.Failed > 0 {
 		wrong("%d requests failed or were not told when to come back", r.Failed)
 	}
+	if most := (r.Accepted + r.Refused) / 100; r.Missed > most {
+		wrong("%d requests were not sent: the overload was less than %g times the maximum", r.Missed, r.Factor)
+	}
 	for name, mib := range r.PeakMiB {
 		if mib > o.MaxMiB && !slices.Contains(o.Unbounded, name) {
 			wrong("%s used %d MiB", name, mib)
