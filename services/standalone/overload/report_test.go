@@ -64,10 +64,10 @@ func TestReport_says_what_is_wrong(t *testing.T) {
 	overload.Judge(r, o)
 	require.True(t, r.OK(), "it keeps its books in memory")
 	for name, spoil := range map[string]func(*overload.Report){
-		"goodput":  func(r *overload.Report) { r.GoodputRatio = 0.89 },
-		"recovery": func(r *overload.Report) { r.RecoverySeconds = 11 },
-		"memory":   func(r *overload.Report) { r.PeakMiB["coordinator"] = 101 },
-		"failures": func(r *overload.Report) { r.Failed = 1 },
+		"goodput":                     func(r *overload.Report) { r.GoodputRatio = 0.89 },
+		"recovery":                    func(r *overload.Report) { r.RecoverySeconds = 11 },
+		"memory":                      func(r *overload.Report) { r.PeakMiB["coordinator"] = 101 },
+		"failures":                    func(r *overload.Report) { r.Failed = 1 },
 		"a load that was not offered": func(r *overload.Report) { r.Accepted, r.Refused, r.Missed = 100, 800, 10 },
 		"slow": func(r *overload.Report) {
 			r.Down.Kinds["declined"] = overload.Kind{Up: 9, Down: 9, P95Up: 200, P95Down: 501}
