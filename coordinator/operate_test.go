@@ -100,7 +100,7 @@ func TestActions(t *testing.T) {
 	t.Run("pause and resume", func(t *testing.T) {
 		s.world.answer(mute("authorize_payment/do"))
 		id := n.submit("pause", newOrder()).ID
-		n.awaitStatus(id, "processing")
+		require.Eventually(t, func() bool { return len(s.world.received(id, "authorize_payment/do")) == 1 }, waitFor, tick)
 		accepted(t, act(id, "pause", ""))
 		require.True(t, n.order(id).Paused)
 		s.world.send(s.world.received(id, "authorize_payment/do")[0], success(s.world.received(id, "authorize_payment/do")[0]))
