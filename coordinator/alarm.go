@@ -22,6 +22,7 @@ type alarm struct {
 	saga uuid.UUID
 	at   time.Time
 	pos  int
+	why  reason
 }
 
 func newAlarms() *alarms {
@@ -29,28 +30,42 @@ func newAlarms() *alarms {
 }
 
 // set replaces the saga's alarm; a zero time removes it.
-func (a *alarms) set(id uuid.UUID, at time.Time) {
+func (a *alarms) set(id uuid.UUID, at time.Time, why reason) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.put(id, at)
+	a.put(id, at, why)
 }
 
 // add sets an alarm for a saga that has none or a later one.
-func (a *alarms) add(id uuid.UUID, at time.Time) {
+func (a *alarms) add(id uuid.UUID, at time.Time, why reason) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if one := a.index[id]; one == nil || at.Before(one.at) {
-		a.put(id, at)
+		a.put(id, at, why)
 	}
 }
 
-func (a *alarms) put(id uuid.UUID, at time.Time) {
+// found is add for what a scan has read. An alarm that knows the saga at that revision stays as it is: if it is later, it
+// was put off. One that does not has a reason that is over.
+func (a *alarms) found(id uuid.UUID, at time.Time, revision int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	one := a.index[id]
+	switch {
+	case one == nil:
+		a.put(id, at, reason{})
+	case one.why.revision < revision:
+		a.put(id, earlier(at, one.at), reason{})
+	}
+}
+
+func (a *alarms) put(id uuid.UUID, at time.Time, why reason) {
 	one := a.index[id]
 	switch {
 	case one == nil && at.IsZero():
 		return
 	case one == nil:
-		one = &alarm{saga: id, at: at}
+		one = &alarm{saga: id, at: at, why: why}
 		a.index[id] = one
 		heap.Push(&a.heap, one)
 	case at.IsZero():
@@ -58,7 +73,7 @@ func (a *alarms) put(id uuid.UUID, at time.Time) {
 		delete(a.index, id)
 		return
 	default:
-		one.at = at
+		one.at, one.why = at, why
 		heap.Fix(&a.heap, one.pos)
 	}
 	if one.pos == 0 {
@@ -69,13 +84,26 @@ func (a *alarms) put(id uuid.UUID, at time.Time) {
 	}
 }
 
-// take removes and returns up to n sagas whose time has come.
-func (a *alarms) take(now time.Time, n int) []uuid.UUID {
+// looksEach is how many alarms are looked at for each that may be taken, so that nobody waits for long for the others.
+const looksEach = 10
+
+// take removes and returns up to n sagas whose time has come. Those for whose reason putOff names a wait stay, until
+// after that.
+func (a *alarms) take(now time.Time, n int, putOff func(*reason) time.Duration) []uuid.UUID {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var ids []uuid.UUID
-	for len(a.heap) > 0 && len(ids) < n && !a.heap[0].at.After(now) {
-		one := heap.Pop(&a.heap).(*alarm)
+	for looks := n * looksEach; looks > 0 && len(ids) < n; looks-- {
+		if len(a.heap) == 0 || a.heap[0].at.After(now) {
+			break
+		}
+		one := a.heap[0]
+		if wait := putOff(&one.why); wait > 0 {
+			one.at = now.Add(wait)
+			heap.Fix(&a.heap, 0)
+			continue
+		}
+		heap.Pop(&a.heap)
 		delete(a.index, one.saga)
 		ids = append(ids, one.saga)
 	}

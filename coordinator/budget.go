@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -34,13 +33,26 @@ func newBudget(now time.Time) *budget { return &budget{tokens: resendBurst, at: 
 func (b *budget) take(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.pay(max(0, now.Sub(b.at).Seconds()) * resendFloor)
-	b.at = now
+	b.pass(now)
 	if b.tokens < 1 {
 		return false
 	}
 	b.tokens--
 	return true
+}
+
+// left is how many tokens there are to take.
+func (b *budget) left(now time.Time) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pass(now)
+	return int(b.tokens)
+}
+
+// pass earns what the time that has passed is worth.
+func (b *budget) pass(now time.Time) {
+	b.pay(max(0, now.Sub(b.at).Seconds()) * resendFloor)
+	b.at = now
 }
 
 func (b *budget) pay(tokens float64) { b.tokens = min(resendBurst, b.tokens+tokens) }
@@ -76,31 +88,4 @@ func earns(before, after *saga.StepStatus) float64 {
 		return 1
 	}
 	return 0
-}
-
-// resends says whether the timer of a step, when it fires, sends the command again; the other way is to give up.
-func resends(spec *saga.Step, st *saga.StepStatus) bool {
-	if st.State == saga.Undoing || st.State == saga.UndoBackoff || st.State == saga.UndoInDoubt {
-		return true
-	}
-	return st.Attempt < spec.Retry.GiveUp || spec.Kind != saga.Compensatable && !spec.Optional
-}
-
-const (
-	// A resend that was put off is looked at again after a quarter of the time that the command has been waiting, and
-	// some chance, within these bounds: thousands of orders that wait for a participant which is down are not looked at
-	// every second.
-	minPutOff, maxPutOff = time.Second, 30 * time.Second
-)
-
-// putOff says when a saga whose timers were put off is looked at again.
-func putOff(s *saga.Saga, now time.Time) time.Duration {
-	age := maxPutOff * 4
-	for i := range s.Steps {
-		if st := &s.Steps[i]; !st.Due.IsZero() && !st.Due.After(now) {
-			age = min(age, now.Sub(st.IssuedAt))
-		}
-	}
-	d := min(maxPutOff, max(minPutOff, age/4))
-	return d + rand.N(d/2)
 }

@@ -152,11 +152,42 @@ type Alarms struct{ *alarms }
 // NewAlarms makes an empty one.
 func NewAlarms() Alarms { return Alarms{newAlarms()} }
 
-func (a Alarms) Set(id uuid.UUID, at time.Time)        { a.set(id, at) }
-func (a Alarms) Add(id uuid.UUID, at time.Time)        { a.add(id, at) }
-func (a Alarms) Take(now time.Time, n int) []uuid.UUID { return a.take(now, n) }
-func (a Alarms) Next() time.Time                       { return a.next() }
-func (a Alarms) Len() int                              { return a.len() }
+// Set and Add take the revision at which the saga was seen.
+func (a Alarms) Set(id uuid.UUID, at time.Time, revision int64) {
+	a.set(id, at, reason{revision: revision})
+}
+
+func (a Alarms) Add(id uuid.UUID, at time.Time, revision int64) {
+	a.add(id, at, reason{revision: revision})
+}
+
+func (a Alarms) Found(id uuid.UUID, at time.Time, revision int64) { a.found(id, at, revision) }
+
+func (a Alarms) Take(now time.Time, n int) []uuid.UUID {
+	return a.take(now, n, func(*reason) time.Duration { return 0 })
+}
+
+// TakeNone puts off everything that is due and returns how much that was.
+func (a Alarms) TakeNone(now time.Time, n int, wait time.Duration) (put int) {
+	a.take(now, n, func(*reason) time.Duration { put++; return wait })
+	return put
+}
+
+func (a Alarms) Next() time.Time { return a.next() }
+func (a Alarms) Len() int        { return a.len() }
+
+// Reason is why an alarm goes off.
+type Reason struct {
+	Participant      string
+	Holdable, Resend bool
+	Other            time.Time
+}
+
+// ReasonOf gives that of a saga.
+func ReasonOf(d *saga.Definition, s *saga.Saga) Reason {
+	r := whyOf(d, s, 0)
+	return Reason{Participant: r.participant, Holdable: r.holdable, Resend: r.resend, Other: r.other}
+}
 
 // Drain is the estimate behind admission control.
 type Drain struct {
@@ -207,6 +238,7 @@ type Budget struct{ *budget }
 func NewBudget(now time.Time) Budget { return Budget{newBudget(now)} }
 
 func (b Budget) Take(now time.Time) bool { return b.take(now) }
+func (b Budget) Left(now time.Time) int  { return b.left(now) }
 
 // Earn takes in what the change of a step is worth.
 func (b Budget) Earn(before, after saga.StepStatus) { b.pay(earns(&before, &after)) }

@@ -51,7 +51,7 @@ type timers struct {
 func (t *timers) hear(turn *turn) {
 	for id, s := range turn.sagas {
 		if s != nil && s.history != nil {
-			t.alarms.set(id, s.NextDue())
+			t.alarms.set(id, s.NextDue(), whyOf(s.d, &s.Saga, s.partition))
 		}
 	}
 }
@@ -139,7 +139,7 @@ func (t *timers) untilNext() time.Duration {
 
 // fire takes a batch of alarms whose time has come through the write path.
 func (t *timers) fire(ctx context.Context) error {
-	ids := t.alarms.take(t.clock.Now(), t.maxBatch)
+	ids := t.take(t.clock.Now())
 	if len(ids) == 0 {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (t *timers) fire(ctx context.Context) error {
 	if err != nil {
 		soon := t.clock.Now().Add(time.Second)
 		for _, id := range ids {
-			t.alarms.add(id, soon)
+			t.alarms.add(id, soon, reason{})
 		}
 		return err
 	}
@@ -167,13 +167,34 @@ func (t *timers) fire(ctx context.Context) error {
 	return nil
 }
 
+// take takes the alarms whose time has come, but those that are put off by what is known of their sagas. One of another
+// coordinator's partition is forgotten by setAgain.
+func (t *timers) take(now time.Time) []uuid.UUID {
+	resends := t.budget.left(time.Now())
+	return t.alarms.take(now, t.maxBatch, func(why *reason) time.Duration {
+		switch {
+		case !why.only(now) || !t.owns(why.partition):
+			return 0
+		case t.heldBack(why, now):
+			return why.putOff(now)
+		case !why.resend:
+			return 0
+		case resends == 0:
+			t.count("put_off")
+			return why.putOff(now)
+		}
+		resends--
+		return 0
+	})
+}
+
 // setAgain gives a saga its next alarm. One that changed has it already; here are those that were held back, came too
 // early, or cannot be worked on.
 func (t *timers) setAgain(ctx context.Context, id uuid.UUID, r *result, now time.Time) {
 	if r.err != nil {
 		t.log.WarnContext(ctx, "a timer was not applied", "saga_id", id, "error", r.err)
 		if r.err != errUnknownSaga { //nolint:errorlint // never wrapped
-			t.alarms.add(id, now.Add(t.every))
+			t.alarms.add(id, now.Add(t.every), reason{})
 		}
 		return
 	}
@@ -181,45 +202,54 @@ func (t *timers) setAgain(ctx context.Context, id uuid.UUID, r *result, now time
 	if due.IsZero() || due.Before(now) && !t.owns(r.partition) {
 		return
 	}
+	why := whyOf(t.engine.catalogue.byHash[r.saga.Definition], &r.saga, r.partition)
 	if !due.After(now) {
-		due = now.Add(putOff(&r.saga, now))
+		due = now.Add(why.putOff(now))
 	}
-	t.alarms.add(id, due)
+	t.alarms.add(id, due, why)
 }
 
-// due lists the timers of a saga that have fired, without the resends that are put off: those that are held back,
-// because the participant has unread commands, so that ours is queued and not lost, and those that find no room in the
-// budget.
+// due lists the timers of a saga that have fired, without the resends that are put off: those that are held back, and
+// those that find no room in the budget.
 func (t *timers) due(d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error) {
 	evs := s.DueEvents(now)
 	return slices.DeleteFunc(evs, func(ev saga.Event) bool {
 		if ev.Kind != saga.TimerFired {
 			return false
 		}
-		spec, step := &d.Steps()[ev.Step], &s.Steps[ev.Step]
-		if (step.State == saga.Issued || step.State == saga.Undoing) && now.Sub(step.IssuedAt) <= t.holdBack {
-			partition := int32(t.engine.partition.of(s.OrderID.String()))
-			if t.lags.queued(spec.Participant, partition) {
-				t.engine.metrics.resends.WithLabelValues("held_back").Inc()
-				return true
-			}
+		why := whyOfStep(&d.Steps()[ev.Step], &s.Steps[ev.Step], t.engine.partition.of(s.OrderID.String()))
+		if t.heldBack(&why, now) {
+			return true
 		}
-		if !resends(spec, step) {
+		if !why.resend {
 			return false
 		}
 		if !t.budget.take(time.Now()) {
-			t.engine.metrics.resends.WithLabelValues("put_off").Inc()
+			t.count("put_off")
 			return true
 		}
-		t.engine.metrics.resends.WithLabelValues("sent").Inc()
+		t.count("sent")
 		return false
 	}), nil
 }
 
+// heldBack says that a command is not sent again for now, because the participant has unread commands: ours is queued and
+// not lost. In case that is a mistake, it is not believed for ever.
+func (t *timers) heldBack(why *reason, now time.Time) bool {
+	held := why.holdable && now.Sub(why.issued) <= t.holdBack && t.lags.queued(why.participant, int32(why.partition))
+	if held {
+		t.count("held_back")
+	}
+	return held
+}
+
+func (t *timers) count(outcome string) { t.engine.metrics.resends.WithLabelValues(outcome).Inc() }
+
 const dueSQL = `
 SELECT
     s.id,
-    s.next_due
+    s.next_due,
+    s.revision
 FROM saga AS s
 WHERE s.id >= (SELECT id FROM saga_low_water)
     AND s.ended_at IS NULL
@@ -240,11 +270,12 @@ func (t *timers) scan(ctx context.Context) error {
 		return fmt.Errorf("scanning open sagas: %w", err)
 	}
 	var (
-		id  uuid.UUID
-		due time.Time
+		id       uuid.UUID
+		due      time.Time
+		revision int64
 	)
-	_, err = pgx.ForEachRow(rows, []any{&id, &due}, func() error {
-		t.alarms.add(id, due)
+	_, err = pgx.ForEachRow(rows, []any{&id, &due, &revision}, func() error {
+		t.alarms.found(id, due, revision)
 		return nil
 	})
 	if err == nil {
