@@ -22,7 +22,10 @@ func TestBudget_resends_follow_first_sends(t *testing.T) {
 		}
 		return n
 	}
+	require.Equal(t, 200, b.Left(start))
 	require.Equal(t, 200, spend(0), "what was saved up")
+	require.Zero(t, b.Left(start))
+	require.Equal(t, 5, b.Left(start.Add(time.Second/2)))
 	require.Equal(t, 10, spend(time.Second), "a quiet system goes on asking")
 	for range 1000 {
 		b.Earn(saga.StepStatus{State: saga.Idle}, saga.StepStatus{State: saga.Issued, Attempt: 1, Due: start})
