@@ -153,9 +153,7 @@ func (e *engine) storeNew(ctx context.Context, t *turn, fresh []*submission) err
 		return err
 	}
 	queueDocuments(&batch, t, fresh)
-	if err := t.queueHistory(&batch); err != nil {
-		return err
-	}
+	t.queueHistory(&batch)
 	if err := t.queueOutbox(&batch); err != nil {
 		return err
 	}

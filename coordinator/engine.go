@@ -127,7 +127,8 @@ type subject struct {
 	d          *saga.Definition
 	document   *orderv1.Order
 	changed    bool
-	history    []historyEvent
+	// history is the body of the row that it gets.
+	history []byte
 }
 
 // ends says that the saga came to its end in this turn.

@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/message"
 	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
-	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
 // Source names the coordinator in the messages that it writes.
@@ -27,9 +25,6 @@ type sideEffects struct {
 	facts    []*orderv1.OutboxEvent
 	verdict  saga.Verdict
 }
-
-// historyEvent is an event as the history keeps it.
-type historyEvent = *sagav1.HistoryEvent
 
 // follow takes over what was decided about one event: the new state, the commands and facts, and the history. Commands
 // are built before the commit, so that one which cannot be built is found while its event can still be parked.
@@ -59,7 +54,10 @@ func (e *engine) follow(s *subject, ev saga.Event, decided saga.Decision, now ti
 		}
 	}
 	if decided.Changed || worthKeeping(ev, decided) {
-		s.history = append(s.history, historyOf(s.d, ev, decided, now))
+		var err error
+		if s.history, err = saga.AppendHistory(s.history, s.d, &ev, &decided); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -98,44 +96,6 @@ func worthKeeping(ev saga.Event, decided saga.Decision) bool {
 		}
 	}
 	return false
-}
-
-func historyOf(d *saga.Definition, ev saga.Event, decided saga.Decision, now time.Time) historyEvent {
-	h := &sagav1.HistoryEvent{
-		At: timestamppb.New(now), Event: ev.Kind.String(), Actor: ev.Actor, Evidence: ev.Evidence,
-		Detail: ev.Detail, SagaState: decided.Saga.State.String(), EvidenceOnly: !decided.Changed,
-	}
-	if ev.Code != "" {
-		h.Detail = strings.TrimSuffix(ev.Code+": "+ev.Detail, ": ")
-	}
-	h.Decisions = make([]string, 0, len(decided.Trace)+len(decided.Actions))
-	if ev.Op != 0 || ev.Kind == saga.OperatorRetry || ev.Kind == saga.OperatorSettle {
-		h.Step, h.Attempt = d.Steps()[ev.Step].Name, ev.Attempt
-		h.Operation = sagav1.Operation(ev.Op)
-		h.StepState = decided.Saga.Steps[ev.Step].State.String()
-	}
-	for _, row := range decided.Trace {
-		if strings.HasPrefix(row.Do, "send ") && !strings.Contains(row.Do, ",") {
-			continue // the actions below say it with the attempt
-		}
-		if row.Step < 0 {
-			h.Decisions = append(h.Decisions, "saga "+saga.State(row.To).String()+": "+row.Do)
-			continue
-		}
-		h.Decisions = append(h.Decisions, d.Steps()[row.Step].Name+" "+saga.StepState(row.To).String()+": "+row.Do)
-	}
-	for _, a := range decided.Actions {
-		switch a.Kind {
-		case saga.Send:
-			h.Decisions = append(h.Decisions,
-				"send "+d.Steps()[a.Step].Name+" "+a.Op.String()+" #"+strconv.Itoa(int(a.Attempt)))
-		case saga.Announce:
-			h.Decisions = append(h.Decisions, "announce "+a.Fact.String())
-		case saga.Answer:
-			h.Decisions = append(h.Decisions, "answer "+a.Verdict.String())
-		}
-	}
-	return h
 }
 
 // factSpace is the namespace of the ids of domain events.

@@ -12,7 +12,6 @@ import (
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/deadletter"
 	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
-	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
 // outboxLease is how long a row of the outbox belongs to who wrote it; after that anybody publishes it.
@@ -33,9 +32,7 @@ func (e *engine) store(ctx context.Context, t *turn) error {
 		return err
 	}
 	t.queueChecks(&batch)
-	if err := t.queueHistory(&batch); err != nil {
-		return err
-	}
+	t.queueHistory(&batch)
 	t.queueAttention(&batch)
 	t.queueMark(&batch)
 	t.queueKeys(&batch)
@@ -137,7 +134,7 @@ func (t *turn) queueChecks(batch *pgx.Batch) {
 	}
 }
 
-func (t *turn) queueHistory(batch *pgx.Batch) error {
+func (t *turn) queueHistory(batch *pgx.Batch) {
 	var (
 		ids       []uuid.UUID
 		revisions []int64
@@ -148,16 +145,11 @@ func (t *turn) queueHistory(batch *pgx.Batch) error {
 		if s == nil || len(s.history) == 0 {
 			continue
 		}
-		body, err := proto.Marshal(&sagav1.HistoryRecord{Events: s.history})
-		if err != nil {
-			return fmt.Errorf("encoding the history of saga %s: %w", id, err)
-		}
-		ids, revisions, bodies = append(ids, id), append(revisions, s.Revision), append(bodies, body)
+		ids, revisions, bodies = append(ids, id), append(revisions, s.Revision), append(bodies, s.history)
 	}
 	if len(ids) > 0 {
 		batch.Queue(insertHistorySQL, ids, revisions, bodies, t.now)
 	}
-	return nil
 }
 
 // queueAttention keeps the list of sagas that an operator should look at.

@@ -85,10 +85,16 @@ func (e *encoder) step(st *StepStatus) {
 	}
 	e.text(9, st.Code)
 	e.text(10, st.Detail)
-	e.text(11, st.Evidence)
+	id, is := uuidOf(st.Evidence)
+	if !is {
+		e.text(11, st.Evidence)
+	}
 	e.time(12, st.IssuedAt)
 	if st.EverIssued {
 		e.varint(13, 1)
+	}
+	if is {
+		e.uuid(14, id)
 	}
 }
 
