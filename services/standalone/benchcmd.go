@@ -30,7 +30,9 @@ func benchCommand() *cobra.Command {
 			"  fulfilment   the whole order saga with the real services and simulated providers in this process, which the\n" +
 			"               services' own adapters reach without sockets; mails go over SMTP\n" +
 			"  http         the same with orders over the REST API, and the providers over HTTP\n" +
-			"  hot-sku      as fulfilment, with orders that all want one SKU, beside orders that do not\n\n" +
+			"  hot-sku      as fulfilment, with orders that all want one SKU, beside orders that do not\n" +
+			"  intake       orders over the REST API to the coordinator of three-step, whose participants are stopped until\n" +
+			"               the last one is accepted\n\n" +
 			"--in-flight keeps so many orders open (throughput), --rate places them when they are due (latency). Ends with\n" +
 			"one line of JSON. Exit status 1 if anything does not add up or a limit was passed, 2 for what cannot work, 130\n" +
 			"if it was stopped; then the report says what was measured until then.",
@@ -46,14 +48,14 @@ func benchCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&o.Sagas, "sagas", 0, "orders to place (default 60000; 20000 with the real services; 10 s of --rate)")
+	flags.IntVar(&o.Sagas, "sagas", 0, "orders to place (default 60000; 20000 with the real services; 40000 of intake; 10 s of --rate)")
 	flags.DurationVar(&o.Duration, "duration", 0, "for how long to place orders, in place of --sagas")
-	flags.IntVar(&o.InFlight, "in-flight", 0, "orders to keep open (default 4000; 2000 with the real services)")
+	flags.IntVar(&o.InFlight, "in-flight", 0, "orders to keep open (default 4000; 2000 with the real services); intake: connections (default 256)")
 	flags.Float64Var(&o.Rate, "rate", 0, "orders a second to place, in place of --in-flight")
 	flags.IntVar(&o.Warmup, "warmup", 1000, "orders that go first and are not measured")
 	flags.Uint64Var(&o.Seed, "seed", 0, "where in the mix to begin")
 	flags.IntVar(&o.Workers, "workers", 1, "inventory workers; three-step: workers of each participant")
-	flags.IntVar(&o.Coordinators, "coordinators", 1, "three-step: coordinators, which share the partitions and the new orders")
+	flags.IntVar(&o.Coordinators, "coordinators", 1, "three-step, intake: coordinators, which share the partitions and the new orders")
 	flags.IntVar(&o.Stock, "stock", 0, "units of the one SKU of hot-sku; 0 is enough for all")
 	flags.IntVar(&o.Waiting, "waiting", 0,
 		"three-step: orders that wait for a dead worker while others are measured, and end when it is back")

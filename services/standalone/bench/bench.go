@@ -98,7 +98,7 @@ func (r *run) play(ctx context.Context) (err error) {
 
 // start brings the platform of the workload up.
 func start(ctx context.Context, g *ground, o *Options, hear func([]coordinator.End)) (platform, error) {
-	if o.Workload == ThreeStep {
+	if o.Workload == ThreeStep || o.Workload == IntakeOnly {
 		return startThreeStep(ctx, g, o, hear)
 	}
 	return startWhole(ctx, g, o, hear)
@@ -126,8 +126,8 @@ func (r *run) newReport() *Report {
 		}
 	}
 	report.Workers = r.o.Workers
-	if r.o.Workload == HTTP {
-		report.Notes = append(report.Notes, "ADMIT_WITHIN is 1h here: admission refuses nothing")
+	if r.o.Workload == HTTP || r.o.Workload == IntakeOnly {
+		report.Notes = append(report.Notes, "ADMIT_WITHIN is "+admitAll.String()+" here: admission refuses nothing")
 	}
 	return report
 }
@@ -135,8 +135,11 @@ func (r *run) newReport() *Report {
 // plan is the closed loop of so many orders.
 func (r *run) plan(name string, sagas int) plan {
 	p := plan{name: name, sagas: sagas, inFlight: r.o.InFlight, placers: 512, sku: spread, fate: fateOf}
-	if r.o.Workload == HTTP {
+	switch r.o.Workload {
+	case HTTP:
 		p.placers = connections
+	case IntakeOnly:
+		p.placers, p.inFlight = r.o.InFlight, intakeRoom
 	}
 	return p
 }
@@ -155,7 +158,9 @@ func (r *run) measured(ctx context.Context) (err error) {
 	case HTTP:
 		return r.measureHTTP(ctx)
 	}
-	if s, ok := r.platform.(*threeStep); ok && r.o.Waiting > 0 {
+	if s, ok := r.platform.(*threeStep); ok && r.o.Workload == IntakeOnly {
+		return r.measureIntakeOf(ctx, s)
+	} else if ok && r.o.Waiting > 0 {
 		return r.measureWaiting(ctx, s)
 	}
 	r.o.Progress("measuring")

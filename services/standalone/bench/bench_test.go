@@ -174,6 +174,16 @@ func TestRun_http(t *testing.T) {
 	}
 }
 
+func TestRun_intake(t *testing.T) {
+	t.Parallel()
+	r := play(t, bench.Options{Workload: bench.IntakeOnly, Sagas: 300, Warmup: 20, InFlight: 50})
+	require.Equal(t, 255, r.Completed)
+	requireFigures(t, r)
+	require.Equal(t, 300, r.IntakeAlone.Sagas)
+	require.Greater(t, r.IntakeAlone.AcceptedPerS, r.IntakeAlone.SagasPerS)
+	require.Zero(t, r.CPU["workers"], "they are stopped meanwhile")
+}
+
 func TestRun_hot_sku(t *testing.T) {
 	t.Parallel()
 	r := play(t, bench.Options{Workload: bench.HotSKU, Sagas: 200, InFlight: 100, Workers: 4})
@@ -246,6 +256,8 @@ func TestOptions_what_cannot_work(t *testing.T) {
 		{"warmup", "--warmup -1", bench.Options{Warmup: -1}},
 		{"workers", "--workers 13", bench.Options{Workload: bench.HotSKU, Workers: 13}},
 		{"coordinators", "--coordinators -1", bench.Options{Coordinators: -1}},
+		{"connections", "--in-flight 2001", bench.Options{Workload: bench.IntakeOnly, InFlight: 2001}},
+		{"no room", "--sagas 200001", bench.Options{Workload: bench.IntakeOnly, Sagas: 200_001}},
 		{"no stock", "--stock is about the SKU", bench.Options{Stock: 4}},
 		{"broker's process", "--kafka-pid names the broker", bench.Options{KafkaPID: 1}},
 	} {

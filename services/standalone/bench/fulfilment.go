@@ -59,7 +59,7 @@ func startWhole(ctx context.Context, g *ground, o *Options, hear func([]coordina
 	env := map[string][]string{stack.Coordinator: {fmt.Sprintf("MAX_WAITING=%d", maxWaiting)}}
 	if w.overHTTP {
 		// So many orders wait here that admission would refuse the rest; that is measured by `recourse overload`.
-		env[stack.Coordinator] = []string{"ADMIT_WITHIN=1h"}
+		env[stack.Coordinator] = []string{"ADMIT_WITHIN=" + admitAll.String()}
 	} else {
 		w.near = newNear(ctx)
 		maps.Copy(env, nearEnv)
@@ -129,17 +129,7 @@ func (w *whole) place(ctx context.Context, reference, sku string, f fate) (uuid.
 	if !w.overHTTP {
 		return place(ctx, w.coordinator.Load(), reference, sku, f)
 	}
-	document := newOrder(reference, sku, f)
-	o := load.NewOrder(reference, sku, document.GetPaymentToken())
-	o.ShipTo.Country = document.GetShipTo().GetCountry()
-	id, outcome, _ := w.shop.Submit(ctx, o)
-	if outcome == load.Unavailable {
-		outcome = load.Refused
-	}
-	if outcome == load.Failed {
-		return id, outcome, errors.New("the coordinator gave no answer that counts")
-	}
-	return id, outcome, nil
+	return submit(ctx, w.shop, reference, sku, f)
 }
 
 func (w *whole) batches(ctx context.Context) (batches, error) {

@@ -22,9 +22,6 @@ func (r *run) measureHot(ctx context.Context) error {
 	return err
 }
 
-// intakeMax bounds the orders of a measurement of the intake: they all wait at the same time.
-const intakeMax = 10_000
-
 // measureHTTP measures the whole way and, in a closed loop, how fast orders are taken in while nobody waits for their
 // ends: with the workers at work on the same cores, and with the workers stopped.
 func (r *run) measureHTTP(ctx context.Context) (err error) {
@@ -33,7 +30,7 @@ func (r *run) measureHTTP(ctx context.Context) (err error) {
 		return err
 	}
 	r.o.Progress("measuring how fast orders are taken in")
-	if r.report.Intake, err = r.measureIntake(ctx, r.plan("intake", r.o.Sagas), nil); err != nil {
+	if _, r.report.Intake, err = r.measureIntake(ctx, r.intakePlan("intake"), nil); err != nil {
 		return err
 	}
 	shop, ok := r.platform.(*whole)
@@ -45,7 +42,7 @@ func (r *run) measureHTTP(ctx context.Context) (err error) {
 	if err := shop.haltWorkers(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	p := r.plan("alone", r.o.Sagas)
+	p := r.intakePlan("alone")
 	if r.o.CPUProfile != "" {
 		alone.CPUProfile = r.o.CPUProfile + ".alone"
 	}
@@ -53,20 +50,16 @@ func (r *run) measureHTTP(ctx context.Context) (err error) {
 		r.o.Progress("starting the workers again")
 		return shop.startWorkers(ctx)
 	}
-	r.report.IntakeAlone, err = r.measureIntake(ctx, p, &alone)
+	_, r.report.IntakeAlone, err = r.measureIntake(ctx, p, &alone)
 	return err
 }
 
-func (r *run) measureIntake(ctx context.Context, p plan, to *Options) (*Intake, error) {
+// intakePlan places orders without waiting for the ends of others.
+func (r *run) intakePlan(name string) plan {
+	p := r.plan(name, r.o.Sagas)
 	if p.sagas == 0 || p.sagas > intakeMax {
 		p.sagas = intakeMax
 	}
-	p.inFlight, p.untilPlaced = p.sagas, true
-	m, placed, err := r.phaseAndPlacing(ctx, p, to)
-	return &Intake{
-		Sagas:        int(placed.placed.Load()),
-		AcceptedPerS: digits(float64(placed.placed.Load()) / max(1e-9, placed.end.Sub(placed.start).Seconds())),
-		quantiles:    m.Answer, Refused: m.Refused, SagasPerS: m.SagasPerS,
-		CPU: m.CPU, Allocs: m.Allocs, AllocBytes: m.AllocBytes,
-	}, err
+	p.inFlight = p.sagas
+	return p
 }

@@ -18,19 +18,24 @@ const (
 	HTTP = "http"
 	// HotSKU is Fulfilment with orders that all want one SKU, beside orders that do not.
 	HotSKU = "hot-sku"
+	// IntakeOnly is orders over the REST API to the coordinators of ThreeStep, whose participants are stopped until the last
+	// order is accepted.
+	IntakeOnly = "intake"
 )
 
 // Workloads lists them.
-var Workloads = []string{ThreeStep, Fulfilment, HTTP, HotSKU}
+var Workloads = []string{ThreeStep, Fulfilment, HTTP, HotSKU, IntakeOnly}
 
 // Options of a run. Zero values are replaced by the defaults named.
 type Options struct {
 	Workload string
 	// Sagas is how many orders are placed; default 60,000, or 20,000 with the real services, or ten seconds of Rate.
+	// IntakeOnly places 40,000.
 	Sagas int
 	// Duration is for how long orders are placed, in place of Sagas.
 	Duration time.Duration
-	// InFlight orders are kept open in a closed loop; default 4000, or 2000 with the real services.
+	// InFlight orders are kept open in a closed loop; default 4000, or 2000 with the real services. Of IntakeOnly so many
+	// requests wait for their answer, each with a connection of its own; default 256.
 	InFlight int
 	// Rate makes it an open loop of so many orders a second.
 	Rate float64
@@ -40,7 +45,7 @@ type Options struct {
 	Seed uint64
 	// Workers is how many inventory workers there are, of ThreeStep how many of each participant.
 	Workers int
-	// Coordinators is how many coordinators ThreeStep has.
+	// Coordinators is how many coordinators ThreeStep and Intake have.
 	Coordinators int
 	// Stock is how many units there are of the SKU that all orders of HotSKU want; 0 is enough for all.
 	Stock int
@@ -103,8 +108,12 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("--finished is about the databases of %s", ThreeStep)
 	case o.Coordinators < 0 || o.Coordinators > partitions:
 		return fmt.Errorf("--coordinators %d: want 1 to %d, one for each partition", o.Coordinators, partitions)
-	case o.Coordinators > 1 && o.Workload != ThreeStep:
-		return fmt.Errorf("--coordinators is about %s", ThreeStep)
+	case o.Coordinators > 1 && o.Workload != ThreeStep && o.Workload != IntakeOnly:
+		return fmt.Errorf("--coordinators is about %s and %s", ThreeStep, IntakeOnly)
+	case o.Workload == IntakeOnly && o.Sagas > intakeRoom:
+		return fmt.Errorf("--sagas %d: want 1 to %d, which all wait at the same time", o.Sagas, intakeRoom)
+	case o.Workload == IntakeOnly && o.InFlight > maxRequests:
+		return fmt.Errorf("--in-flight %d: want 1 to %d connections", o.InFlight, maxRequests)
 	case o.KafkaPID != 0 && len(o.Kafka) == 0:
 		return fmt.Errorf("--kafka-pid names the broker of --kafka, which is not given")
 	case o.KafkaPID < 0 || o.KafkaPID > 0 && processCPU(o.KafkaPID) == 0:
@@ -116,8 +125,11 @@ func (o *Options) Validate() error {
 
 func (o *Options) setDefaults() {
 	sagas, inFlight := 20_000, 2000
-	if o.Workload == ThreeStep {
+	switch o.Workload {
+	case ThreeStep:
 		sagas, inFlight = 60_000, 4000
+	case IntakeOnly:
+		sagas, inFlight = 40_000, connections
 	}
 	if o.Rate > 0 {
 		sagas, inFlight = int(max(1, o.Rate*10)), 0

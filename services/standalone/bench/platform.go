@@ -56,6 +56,23 @@ func place(
 	return id, load.Failed, err
 }
 
+// submit places an order over the REST API.
+func submit(
+	ctx context.Context, shop *load.Shop, reference, sku string, f fate,
+) (uuid.UUID, load.Outcome, error) {
+	document := newOrder(reference, sku, f)
+	o := load.NewOrder(reference, sku, document.GetPaymentToken())
+	o.ShipTo.Country = document.GetShipTo().GetCountry()
+	id, outcome, _ := shop.Submit(ctx, o)
+	switch outcome {
+	case load.Unavailable:
+		outcome = load.Refused
+	case load.Failed:
+		return id, outcome, errors.New("the coordinator gave no answer that counts")
+	}
+	return id, outcome, nil
+}
+
 const readyWithin = 60 * time.Second
 
 // waitReady returns when the service there says that it is ready.

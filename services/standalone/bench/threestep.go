@@ -48,8 +48,10 @@ func threeStepDefinition() (*saga.Definition, error) {
 type threeStep struct {
 	definition   *saga.Definition
 	coordinators []*coordinator.Service
-	placed       atomic.Uint64
-	registries   []*prometheus.Registry
+	// shops reach the coordinators over HTTP; none: orders are handed to them in this process.
+	shops      []*load.Shop
+	placed     atomic.Uint64
+	registries []*prometheus.Registry
 	// databases are the names of the participants' ones, coordinatorDB that of the coordinator.
 	databases []string
 	// again starts the workers of a participant, halt stops them.
@@ -160,8 +162,12 @@ func startThreeStep(
 		}
 	}
 	for _, c := range s.coordinators {
-		if err := waitReady(ctx, "http://"+c.Addr(), s.failure); err != nil {
+		url := "http://" + c.Addr()
+		if err := waitReady(ctx, url, s.failure); err != nil {
 			return nil, err
+		}
+		if o.Workload == IntakeOnly {
+			s.shops = append(s.shops, load.NewShop(url, url, maxRequests))
 		}
 	}
 	return s, nil
@@ -174,7 +180,7 @@ func (s *threeStep) startCoordinator(ctx, running context.Context, hear func([]c
 	}
 	config := coordinator.Config{
 		Settings: service.Settings{HTTPAddr: "127.0.0.1:0"}, Kafka: g.kafka,
-		DatabaseURL: service.Secret(g.pg.URL(coordinatorDB)), MaxWaiting: maxWaiting,
+		DatabaseURL: service.Secret(g.pg.URL(coordinatorDB)), MaxWaiting: maxWaiting, AdmitWithin: admitAll,
 		Definitions: []*saga.Definition{s.definition},
 	}
 	log := g.log.With("service", "coordinator")
@@ -275,8 +281,11 @@ func (s *threeStep) groups(o *Options) map[string]int {
 }
 
 func (s *threeStep) place(ctx context.Context, reference, sku string, f fate) (uuid.UUID, load.Outcome, error) {
-	c := s.coordinators[int(s.placed.Add(1))%len(s.coordinators)]
-	return place(ctx, c, reference, sku, f)
+	n := int(s.placed.Add(1)) % len(s.coordinators)
+	if len(s.shops) > 0 {
+		return submit(ctx, s.shops[n], reference, sku, f)
+	}
+	return place(ctx, s.coordinators[n], reference, sku, f)
 }
 
 func (s *threeStep) batches(ctx context.Context) (batches, error) {
@@ -306,6 +315,9 @@ func (s *threeStep) batches(ctx context.Context) (batches, error) {
 
 func (s *threeStep) quiet(context.Context) error {
 	s.stopped.Do(func() {
+		for _, shop := range s.shops {
+			shop.Close()
+		}
 		s.cancel()
 		s.running.Wait()
 	})
