@@ -26,6 +26,8 @@ type intake struct {
 const (
 	// gatherMax is the largest number of requests of one transaction.
 	gatherMax = 256
+	// gatherBeside waiting orders are enough for a transaction of their own, beside the one whose commit is awaited.
+	gatherBeside = 64
 	// intakeTimeout is how long a transaction of requests may take.
 	intakeTimeout = 10 * time.Second
 )
@@ -34,8 +36,10 @@ func newIntake(e *engine, d *dispatcher, maxWaiting int) *intake {
 	in := &intake{engine: e, dispatcher: d}
 	// Each door has its own bound: a wave of new orders must not keep anybody from cancelling one.
 	o := coalesce.Options{MaxBatch: gatherMax, Timeout: intakeTimeout, MaxWaiting: maxWaiting}
-	in.orders = coalesce.New(in.accept, o)
 	in.verbs = coalesce.New(in.apply, o)
+	// Orders do not depend on each other, and two transactions with the same key are settled by the key's row.
+	o.Beside = gatherBeside
+	in.orders = coalesce.New(in.accept, o)
 	return in
 }
 

@@ -27,6 +27,9 @@ type Options struct {
 	// batch is run are the next one, however few: right where they wait for the answer, dear where few at a time cost as
 	// much as many.
 	Pause time.Duration
+	// Beside lets a second run begin beside the one in hand as soon as so many inputs wait: while one waits for the disk,
+	// the other has the processor. Default never: runs do not overlap.
+	Beside int
 	// Timeout bounds one run; default 10 s. A run outlives the callers that have given up waiting for it.
 	Timeout time.Duration
 	// MaxWaiting is the largest number of inputs that are in and have no answer, those of the run in hand included;
@@ -40,6 +43,7 @@ type Group[In, Out any] struct {
 	maxBatch int
 	linger   time.Duration
 	pause    time.Duration
+	beside   int
 	timeout  time.Duration
 	max      int
 
@@ -47,6 +51,8 @@ type Group[In, Out any] struct {
 	waiting []*ask[In, Out]
 	inside  int
 	running bool
+	// helping says that a second run is under way.
+	helping bool
 	closed  bool
 	// pacer is the running drain's.
 	pacer pace.Pacer
@@ -60,7 +66,8 @@ type ask[In, Out any] struct {
 	done chan struct{}
 }
 
-// New makes a group over run, which returns one output for each input, in the same order. Runs never overlap.
+// New makes a group over run, which returns one output for each input, in the same order. Runs overlap only
+// as Options.Beside says.
 func New[In, Out any](run func(ctx context.Context, batch []In) ([]Out, error), o Options) *Group[In, Out] {
 	if o.MaxBatch <= 0 {
 		o.MaxBatch = 256
@@ -72,7 +79,8 @@ func New[In, Out any](run func(ctx context.Context, batch []In) ([]Out, error), 
 		o.MaxWaiting = 4096
 	}
 	return &Group[In, Out]{
-		run: run, maxBatch: o.MaxBatch, linger: o.Linger, pause: o.Pause, timeout: o.Timeout, max: o.MaxWaiting,
+		run: run, maxBatch: o.MaxBatch, linger: o.Linger, pause: o.Pause, beside: o.Beside,
+		timeout: o.Timeout, max: o.MaxWaiting,
 	}
 }
 
@@ -94,6 +102,10 @@ func (g *Group[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 		g.running = true
 		g.idle.Add(1)
 		go g.drain()
+	} else if g.manyWait() && !g.helping {
+		g.helping = true
+		g.idle.Add(1)
+		go g.help()
 	}
 	g.mu.Unlock()
 
@@ -135,8 +147,7 @@ func (g *Group[In, Out]) drain() {
 			g.mu.Unlock()
 			return
 		}
-		batch := g.waiting[:n:n]
-		g.waiting = g.waiting[n:]
+		batch := g.take(n)
 		g.mu.Unlock()
 		began := time.Now()
 		g.answer(batch)
@@ -145,6 +156,31 @@ func (g *Group[In, Out]) drain() {
 			<-time.After(pause)
 		}
 	}
+}
+
+// help runs batches beside drain's for as long as many wait.
+func (g *Group[In, Out]) help() {
+	defer g.idle.Done()
+	for {
+		g.mu.Lock()
+		if !g.manyWait() {
+			g.helping = false
+			g.mu.Unlock()
+			return
+		}
+		batch := g.take(min(len(g.waiting), g.maxBatch))
+		g.mu.Unlock()
+		g.answer(batch)
+	}
+}
+
+// manyWait says that there is enough for a second run; take gives a batch. Both are called with the lock held.
+func (g *Group[In, Out]) manyWait() bool { return g.beside > 0 && len(g.waiting) >= g.beside }
+
+func (g *Group[In, Out]) take(n int) []*ask[In, Out] {
+	batch := g.waiting[:n:n]
+	g.waiting = g.waiting[n:]
+	return batch
 }
 
 // answer runs one batch and wakes its callers, whatever happens: a panic is their error.

@@ -69,6 +69,42 @@ func TestGroup_Do_pauses_between_runs(t *testing.T) {
 	})
 }
 
+// A second run begins beside the first one when enough wait, and no third one.
+func TestGroup_Do_beside(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var sizes []int
+		running, most := 0, 0
+		g := coalesce.New(func(_ context.Context, batch []int) ([]int, error) {
+			mu.Lock()
+			sizes = append(sizes, len(batch))
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			time.Sleep(100 * time.Millisecond) //nolint:forbidigo // virtual time
+			mu.Lock()
+			running--
+			mu.Unlock()
+			return batch, nil
+		}, coalesce.Options{Linger: 500 * time.Microsecond, Beside: 20})
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				out, err := g.Do(t.Context(), i)
+				require.NoError(t, err)
+				require.Equal(t, i, out)
+			})
+			time.Sleep(time.Millisecond) //nolint:forbidigo // virtual time
+		}
+		wg.Wait()
+		g.Close()
+		require.Equal(t, []int{1, 20, 79}, sizes)
+		require.Equal(t, 2, most)
+		require.Zero(t, g.Waiting())
+	})
+}
+
 func TestGroup_Do_shares_an_error(t *testing.T) {
 	t.Parallel()
 	away := errors.New("database is away")
