@@ -35,9 +35,18 @@ type validator struct {
 // operation is what the document says of one.
 type operation struct {
 	route      *routers.Route
-	parameters []*openapi3.Parameter
+	parameters []parameter
 	// body is nil where there is none.
 	body *openapi3.RequestBody
+	// sound is about the body.
+	sound quick
+}
+
+type parameter struct {
+	*openapi3.Parameter
+
+	// sound is a quick look at it in a request.
+	sound func(*http.Request) bool
 }
 
 var pathParameter = regexp.MustCompile(`\{([^}]+)\}`)
@@ -78,18 +87,20 @@ func newValidator(spec *openapi3.T) (*validator, error) {
 			}}
 			for _, p := range item.Parameters {
 				if described.Parameters.GetByInAndName(p.Value.In, p.Value.Name) == nil {
-					one.parameters = append(one.parameters, p.Value)
+					one.parameters = append(one.parameters, parameter{p.Value, newQuickParameter(p.Value, v.ofBody)})
 				}
 			}
 			for _, p := range described.Parameters {
-				one.parameters = append(one.parameters, p.Value)
+				one.parameters = append(one.parameters, parameter{p.Value, newQuickParameter(p.Value, v.ofBody)})
 			}
 			if described.RequestBody != nil {
 				one.body = described.RequestBody.Value
-				if media := one.body.Content[echo.MIMEApplicationJSON]; media == nil || media.Schema == nil {
+				media := one.body.Content[echo.MIMEApplicationJSON]
+				if media == nil || media.Schema == nil {
 					return nil, fmt.Errorf("the OpenAPI document has at %s %s a body that is no %s with a schema",
 						method, path, echo.MIMEApplicationJSON)
 				}
+				one.sound = newQuick(media.Schema.Value, v.ofBody)
 			}
 			v.operations[method+" "+pathParameter.ReplaceAllString(path, ":$1")] = one
 		}
@@ -172,24 +183,7 @@ func (v *validator) validate(c echo.Context, described *operation) error {
 	if err := checkText(request); err != nil {
 		return err
 	}
-	parameters := make(map[string]string, len(c.ParamNames()))
-	for i, name := range c.ParamNames() {
-		parameters[name] = c.ParamValues()[i]
-	}
-	input := &openapi3filter.RequestValidationInput{
-		Request: request, PathParams: parameters, Route: described.route, Options: v.options,
-	}
-	var faults openapi3.MultiError
-	for _, p := range described.parameters {
-		if err := openapi3filter.ValidateParameter(request.Context(), input, p); err != nil {
-			faults = append(faults, err)
-		}
-	}
-	if described.body != nil {
-		if err := v.validateBody(described.body, body, value); err != nil {
-			faults = append(faults, &openapi3filter.RequestError{Input: input, RequestBody: described.body, Err: err})
-		}
-	}
+	faults := v.faults(c, described, body, value)
 	if len(faults) > 0 {
 		return validationProblem(faults)
 	}
@@ -197,6 +191,39 @@ func (v *validator) validate(c echo.Context, described *operation) error {
 		request.Body = validatedBody{request.Body, value}
 	}
 	return nil
+}
+
+// faults lists what is wrong with a request.
+func (v *validator) faults(c echo.Context, described *operation, body []byte, value any) (faults openapi3.MultiError) {
+	request := c.Request()
+	var input *openapi3filter.RequestValidationInput
+	asked := func() *openapi3filter.RequestValidationInput {
+		if input == nil {
+			parameters := make(map[string]string, len(c.ParamNames()))
+			for i, name := range c.ParamNames() {
+				parameters[name] = c.ParamValues()[i]
+			}
+			input = &openapi3filter.RequestValidationInput{
+				Request: request, PathParams: parameters, Route: described.route, Options: v.options,
+			}
+		}
+		return input
+	}
+	for _, p := range described.parameters {
+		if p.sound(request) {
+			continue
+		}
+		if err := openapi3filter.ValidateParameter(request.Context(), asked(), p.Parameter); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if described.body == nil || len(body) > 0 && described.sound(value) {
+		return faults
+	}
+	if err := v.validateBody(described.body, body, value); err != nil {
+		faults = append(faults, &openapi3filter.RequestError{Input: asked(), RequestBody: described.body, Err: err})
+	}
+	return faults
 }
 
 func (v *validator) validateBody(described *openapi3.RequestBody, body []byte, value any) error {

@@ -53,13 +53,13 @@ func (s *Shop) Submit(ctx context.Context, o coordinatorapi.NewOrder) (id uuid.U
 	switch a.status {
 	case http.StatusOK, http.StatusAccepted:
 		// The header says it as well as the receipt does, and for less.
-		id, err := uuid.Parse(strings.TrimPrefix(a.header.Get("Location"), "/v1/orders/"))
+		id, err := uuid.Parse(strings.TrimPrefix(a.location, "/v1/orders/"))
 		if err != nil {
 			return uuid.Nil, Failed, 0
 		}
 		return id, Accepted, 0
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		after, err := time.ParseDuration(a.header.Get("Retry-After") + "s")
+		after, err := time.ParseDuration(a.retryAfter + "s")
 		if err != nil || a.status == http.StatusServiceUnavailable {
 			return uuid.Nil, Unavailable, after
 		}

@@ -61,11 +61,11 @@ func (l *line) close() {
 	l.idle = nil
 }
 
-// answer is what a server said.
+// answer is what a server said. Of the header it keeps what a shop looks at.
 type answer struct {
-	status int
-	header http.Header
-	body   []byte
+	status               int
+	location, retryAfter string
+	body                 []byte
 }
 
 // call sends a request and reads the answer to its end. A connection that the server has given up in the meantime is
@@ -133,19 +133,63 @@ func (l *line) ask(ctx context.Context, c *conn, method, path, key string, body 
 	if _, err := c.r.Peek(1); err != nil {
 		return a, &goneError{err}
 	}
-	resp, err := http.ReadResponse(c.r, nil)
+	a, last, err := c.read()
 	if err != nil {
 		return a, fmt.Errorf("reading an answer: %w", err)
 	}
-	a = answer{status: resp.StatusCode, header: resp.Header}
-	a.body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // to the end, so that the connection can be kept
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return a, fmt.Errorf("reading an answer: %w", err)
-	}
-	if keep = !resp.Close && stop(); keep {
+	if keep = !last && stop(); keep {
 		keep = l.give(c)
 	}
 	return a, nil
+}
+
+// read reads an answer to its end, so that the connection can be kept, and says whether it was the connection's last one.
+func (c *conn) read() (a answer, last bool, err error) {
+	if a, ok := c.readPlain(); ok {
+		return a, false, nil
+	}
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		return a, false, err
+	}
+	a = answer{
+		status: resp.StatusCode, location: resp.Header.Get("Location"), retryAfter: resp.Header.Get("Retry-After"),
+	}
+	a.body, err = io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return a, resp.Close, errors.Join(err, resp.Body.Close())
+}
+
+// readPlain reads an answer that has arrived whole and says its length, as nearly all do, without making a map of its
+// header. Anything else it leaves to be read.
+func (c *conn) readPlain() (a answer, ok bool) {
+	arrived, _ := c.r.Peek(c.r.Buffered()) // no more than is there
+	head, rest, whole := bytes.Cut(arrived, []byte("\r\n\r\n"))
+	line, head, _ := bytes.Cut(head, []byte("\r\n"))
+	if !whole || len(line) < len("HTTP/1.1 200") || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
+		return a, false
+	}
+	status, err := strconv.Atoi(string(line[9:12]))
+	length := -1
+	for len(head) > 0 && err == nil {
+		line, head, _ = bytes.Cut(head, []byte("\r\n"))
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		switch string(name) {
+		case "Content-Length":
+			length, err = strconv.Atoi(string(value))
+		case "Location":
+			a.location = string(value)
+		case "Retry-After":
+			a.retryAfter = string(value)
+		case "Connection", "Transfer-Encoding":
+			return answer{}, false
+		}
+	}
+	if err != nil || length < 0 || length > len(rest) {
+		return answer{}, false
+	}
+	a.status, a.body = status, bytes.Clone(rest[:length])
+	_, err = c.r.Discard(len(arrived) - len(rest) + length)
+	return a, err == nil
 }
 
 // write puts a request together, to be sent at once.
