@@ -41,10 +41,9 @@ func (e *InvalidError) Error() string {
 }
 
 var (
-	skuPattern     = regexp.MustCompile(`^[A-Z0-9][A-Z0-9._-]{0,63}$`)
-	countryPattern = regexp.MustCompile(`^[A-Z]{2}$`)
-	localePattern  = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
-	phonePattern   = regexp.MustCompile(`^\+[1-9][0-9]{3,14}$`)
+	skuPattern    = regexp.MustCompile(`^[A-Z0-9][A-Z0-9._-]{0,63}$`)
+	localePattern = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
+	phonePattern  = regexp.MustCompile(`^\+[1-9][0-9]{3,14}$`)
 )
 
 // Validate checks what a shop submitted and fills in what may be left out: the
@@ -52,13 +51,12 @@ var (
 // an *InvalidError that names every fault, not only the first.
 func Validate(o *orderv1.Order) error {
 	c := checker{}
-	c.text("/shop", o.GetShop(), 1, 64)
-	c.text("/customer_id", o.GetCustomerId(), 1, 64)
-	c.text("/reference", o.GetReference(), 1, 64)
+	c.text(o.GetShop(), 1, 64, "/shop")
+	c.text(o.GetCustomerId(), 1, 64, "/customer_id")
+	c.text(o.GetReference(), 1, 64, "/reference")
 	if o.GetLocale() == "" {
 		o.Locale = "en"
-	}
-	if !localePattern.MatchString(o.GetLocale()) || len(o.GetLocale()) > 35 {
+	} else if !localePattern.MatchString(o.GetLocale()) || len(o.GetLocale()) > 35 {
 		c.fault("/locale", "invalid_locale", "want a BCP 47 language tag such as en or de-AT")
 	}
 	c.lines(o)
@@ -86,17 +84,18 @@ func (c *checker) fault(pointer, code, format string, args ...any) {
 }
 
 // text checks the length of a text and refuses characters that no name has and
-// that a log, a label or PostgreSQL would choke on.
-func (c *checker) text(pointer, s string, least, most int) {
+// that a log, a label or PostgreSQL would choke on. The pointer to it comes in
+// pieces, which only a fault puts together.
+func (c *checker) text(s string, least, most int, pointer ...string) {
 	switch n := len([]rune(s)); {
 	case n < least:
-		c.fault(pointer, "required", "it is empty")
+		c.fault(strings.Join(pointer, ""), "required", "it is empty")
 	case n > most:
-		c.fault(pointer, "too_long", "%d characters are more than %d", n, most)
+		c.fault(strings.Join(pointer, ""), "too_long", "%d characters are more than %d", n, most)
 	}
 	for _, r := range s {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			c.fault(pointer, "invalid_text", "character %U does not belong into a text", r)
+			c.fault(strings.Join(pointer, ""), "invalid_text", "character %U does not belong into a text", r)
 			return
 		}
 	}
@@ -112,7 +111,7 @@ func (c *checker) lines(o *orderv1.Order) {
 		if l.GetLineId() == "" {
 			l.LineId = strconv.Itoa(i + 1)
 		}
-		c.text(at+"/line_id", l.GetLineId(), 1, 64)
+		c.text(l.GetLineId(), 1, 64, at, "/line_id")
 		if j, twice := seen[l.GetLineId()]; twice {
 			c.fault(at+"/line_id", "duplicate_line_id", "%q is the id of line %d too", l.GetLineId(), j)
 		}
@@ -127,7 +126,7 @@ func (c *checker) lines(o *orderv1.Order) {
 		if l.GetUnitPriceMinor() < 0 {
 			c.fault(at+"/unit_price_minor", "negative_amount", "a price is 0 or more, not %d", l.GetUnitPriceMinor())
 		}
-		c.text(at+"/name", l.GetName(), 0, 200)
+		c.text(l.GetName(), 0, 200, at, "/name")
 	}
 }
 
@@ -196,7 +195,7 @@ func total(o *orderv1.Order, currency money.Currency) (sum money.Money, pointer 
 // sends one by mistake has to learn it from the first answer.
 func (c *checker) token(token string) {
 	const at = "/payment_token"
-	c.text(at, token, 1, maxToken)
+	c.text(token, 1, maxToken, at)
 	if looksLikeCard(token) {
 		// The text itself is not repeated: problem documents end in logs.
 		c.fault(at, "card_number", "this looks like a card number; send the payment provider's token instead")
@@ -236,17 +235,17 @@ func (c *checker) address(at string, a *orderv1.Address) {
 		c.fault(at, "required", "the address is missing")
 		return
 	}
-	c.text(at+"/name", a.GetName(), 1, 100)
+	c.text(a.GetName(), 1, 100, at, "/name")
 	if n := len(a.GetLines()); n < 1 || n > 4 {
 		c.fault(at+"/lines", "invalid_address", "an address has 1 to 4 lines, not %d", n)
 	}
 	for i, l := range a.GetLines() {
-		c.text(at+"/lines/"+strconv.Itoa(i), l, 1, 100)
+		c.text(l, 1, 100, at, "/lines/", strconv.Itoa(i))
 	}
-	c.text(at+"/city", a.GetCity(), 1, 100)
-	c.text(at+"/region", a.GetRegion(), 0, 100)
-	c.text(at+"/postal_code", a.GetPostalCode(), 0, 20)
-	if !countryPattern.MatchString(a.GetCountry()) || !countries[a.GetCountry()] {
+	c.text(a.GetCity(), 1, 100, at, "/city")
+	c.text(a.GetRegion(), 0, 100, at, "/region")
+	c.text(a.GetPostalCode(), 0, 20, at, "/postal_code")
+	if !countries[a.GetCountry()] {
 		c.fault(at+"/country", "unknown_country", "%q is no ISO 3166-1 alpha-2 code; want one such as DE", a.GetCountry())
 	}
 	if p := a.GetPhone(); p != "" && !phonePattern.MatchString(p) {

@@ -277,11 +277,9 @@ func decodeBody(body []byte) (value any, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
 	err = decoder.Decode(&value)
-	if err == nil {
+	if err == nil && len(bytes.Trim(body[decoder.InputOffset():], " \t\r\n")) > 0 {
 		// The decoder passes over what follows the first document.
-		if _, after := decoder.Token(); !errors.Is(after, io.EOF) {
-			err = errAnotherDocument
-		}
+		err = errAnotherDocument
 	}
 	if err != nil {
 		if whole := json.Unmarshal(body, new(json.RawMessage)); whole != nil {
