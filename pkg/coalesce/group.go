@@ -50,13 +50,11 @@ type Group[In, Out any] struct {
 	mu      sync.Mutex
 	waiting []*ask[In, Out]
 	inside  int
-	running bool
-	// helping says that a second run is under way.
-	helping bool
-	closed  bool
-	// pacer is the running drain's.
-	pacer pace.Pacer
-	idle  sync.WaitGroup
+	// lanes counts the drains at work: none, one, or two.
+	lanes  int
+	closed bool
+	pacer  pace.Pacer
+	idle   sync.WaitGroup
 }
 
 type ask[In, Out any] struct {
@@ -98,14 +96,10 @@ func (g *Group[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 	}
 	g.inside++
 	g.waiting = append(g.waiting, a)
-	if !g.running {
-		g.running = true
+	if g.lanes == 0 || g.lanes == 1 && g.enough() {
+		g.lanes++
 		g.idle.Add(1)
-		go g.drain()
-	} else if g.manyWait() && !g.helping {
-		g.helping = true
-		g.idle.Add(1)
-		go g.help()
+		go g.drain(g.lanes == 1)
 	}
 	g.mu.Unlock()
 
@@ -133,54 +127,39 @@ func (g *Group[In, Out]) Close() {
 	g.idle.Wait()
 }
 
-// drain runs batches until nobody waits.
-func (g *Group[In, Out]) drain() {
+// enough says that there is enough for a run beside another one. It is called with the lock held.
+func (g *Group[In, Out]) enough() bool { return g.beside > 0 && len(g.waiting) >= g.beside }
+
+// drain runs batches until nobody waits, or few do and another drain is at work, which comes to them next.
+func (g *Group[In, Out]) drain(linger bool) {
 	defer g.idle.Done()
-	if g.linger > 0 {
+	if linger && g.linger > 0 {
 		<-time.After(g.linger)
 	}
 	for {
 		g.mu.Lock()
 		n := min(len(g.waiting), g.maxBatch)
-		if n == 0 {
-			g.running, g.waiting = false, nil
+		if n == 0 || g.lanes > 1 && !g.enough() {
+			g.lanes--
+			if n == 0 {
+				g.waiting = nil
+			}
 			g.mu.Unlock()
 			return
 		}
-		batch := g.take(n)
+		batch := g.waiting[:n:n]
+		g.waiting = g.waiting[n:]
 		g.mu.Unlock()
 		began := time.Now()
 		g.answer(batch)
 		ended := time.Now()
-		if pause := max(g.pause, g.pacer.Pause(n, 0, ended.Sub(began), ended)); pause > 0 {
+		g.mu.Lock()
+		pause := max(g.pause, g.pacer.Pause(n, 0, ended.Sub(began), ended))
+		g.mu.Unlock()
+		if pause > 0 {
 			<-time.After(pause)
 		}
 	}
-}
-
-// help runs batches beside drain's for as long as many wait.
-func (g *Group[In, Out]) help() {
-	defer g.idle.Done()
-	for {
-		g.mu.Lock()
-		if !g.manyWait() {
-			g.helping = false
-			g.mu.Unlock()
-			return
-		}
-		batch := g.take(min(len(g.waiting), g.maxBatch))
-		g.mu.Unlock()
-		g.answer(batch)
-	}
-}
-
-// manyWait says that there is enough for a second run; take gives a batch. Both are called with the lock held.
-func (g *Group[In, Out]) manyWait() bool { return g.beside > 0 && len(g.waiting) >= g.beside }
-
-func (g *Group[In, Out]) take(n int) []*ask[In, Out] {
-	batch := g.waiting[:n:n]
-	g.waiting = g.waiting[n:]
-	return batch
 }
 
 // answer runs one batch and wakes its callers, whatever happens: a panic is their error.

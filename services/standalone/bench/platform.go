@@ -64,10 +64,10 @@ func submit(
 	o := load.NewOrder(reference, sku, document.GetPaymentToken())
 	o.ShipTo.Country = document.GetShipTo().GetCountry()
 	id, outcome, _ := shop.Submit(ctx, o)
-	switch outcome {
-	case load.Unavailable:
+	if outcome == load.Unavailable {
 		outcome = load.Refused
-	case load.Failed:
+	}
+	if outcome == load.Failed {
 		return id, outcome, errors.New("the coordinator gave no answer that counts")
 	}
 	return id, outcome, nil
