@@ -28,18 +28,15 @@ func (l *limit) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 		if l.requests.Add(1) > l.maxRequests {
 			return crowded("The server answers as many requests as it can.")
 		}
-		c.Set(limitKey, l)
+		knownOf(c.Request().Context()).limit = l
 		return next(c)
 	}
 }
 
-// limitKey is where a request finds the limit that it counts against.
-const limitKey = "recourse.limit"
-
 // enterStream takes a place for a stream; leave gives it back.
 func enterStream(c echo.Context) (leave func(), err error) {
-	l, ok := c.Get(limitKey).(*limit)
-	if !ok {
+	l := knownOf(c.Request().Context()).limit
+	if l == nil {
 		return func() {}, nil // no Server serves this request
 	}
 	if l.streams.Add(1) > l.maxStreams {

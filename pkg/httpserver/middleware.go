@@ -26,6 +26,8 @@ import (
 type known struct {
 	id   string
 	body []byte
+	// limit is what the request counts against.
+	limit *limit
 }
 
 type knownKey struct{}

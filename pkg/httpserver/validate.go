@@ -25,12 +25,15 @@ import (
 
 // validator checks requests against an OpenAPI document.
 type validator struct {
-	// operations by method and echo's form of the path: echo has done the routing, there is no second router.
-	operations map[string]*operation
+	// operations: echo has done the routing, there is no second router.
+	operations map[route]*operation
 	options    *openapi3filter.Options
 	// ofBody are the options of a look at a body, made once.
 	ofBody []openapi3.SchemaValidationOption
 }
+
+// route is a method and echo's form of a path.
+type route struct{ method, path string }
 
 // operation is what the document says of one.
 type operation struct {
@@ -63,7 +66,7 @@ func newValidator(spec *openapi3.T) (*validator, error) {
 	asThreeZero := *spec
 	asThreeZero.OpenAPI = "3.0.3"
 	v := &validator{
-		operations: make(map[string]*operation),
+		operations: make(map[route]*operation),
 		options: &openapi3filter.Options{
 			MultiError: true,
 			// Defaults are the handlers' affair; rewriting the body would only cost time.
@@ -102,7 +105,7 @@ func newValidator(spec *openapi3.T) (*validator, error) {
 				}
 				one.sound = newQuick(media.Schema.Value, v.ofBody)
 			}
-			v.operations[method+" "+pathParameter.ReplaceAllString(path, ":$1")] = one
+			v.operations[route{method, pathParameter.ReplaceAllString(path, ":$1")}] = one
 		}
 	}
 	return v, nil
@@ -153,7 +156,7 @@ func refuseUncheckedKeywords(spec *openapi3.T) error {
 
 func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		described, ok := v.operations[c.Request().Method+" "+c.Path()]
+		described, ok := v.operations[route{c.Request().Method, c.Path()}]
 		if !ok {
 			return next(c) // health, console and the like
 		}
@@ -252,6 +255,9 @@ func checkMediaType(r *http.Request) error {
 	}
 	if encoding := r.Header.Get(echo.HeaderContentEncoding); encoding != "" && encoding != "identity" {
 		return NewProblem(CodeUnsupportedMediaType, "Send the body without Content-Encoding.")
+	}
+	if r.Header.Get(echo.HeaderContentType) == echo.MIMEApplicationJSON {
+		return nil // as nearly all say it
 	}
 	media, parameters, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType))
 	if err != nil || media != echo.MIMEApplicationJSON {
