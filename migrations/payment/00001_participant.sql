@@ -13,7 +13,8 @@ CREATE TABLE step (
     effect_seq    integer     NOT NULL CHECK (effect_seq >= 0),
     -- An undo arrived while the do was in doubt.
     undo_wanted   boolean     NOT NULL,
-    -- Full name of the do command; its bytes are absent in a tombstone.
+    -- Name of the do command, in full or from the participant's own dot on; its bytes are absent in a tombstone. How
+    -- messages are kept is said in pkg/worker/compact.go.
     command_type  text        NOT NULL,
     command       bytea,
     -- The undo command, kept from the moment that the resolver may have to run it.

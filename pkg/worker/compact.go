@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
@@ -59,4 +61,110 @@ func (w *Worker) shortName(full string) string {
 		return rest
 	}
 	return full
+}
+
+// metaField is where every command has its meta.
+const metaField = 1
+
+// keyFields are the fields that a compact form lacks, as they must read so that the columns give them back. CommandMeta
+// and Reply number them alike.
+type keyFields struct {
+	saga, order [36]byte
+	step        string
+	generation  uint64
+}
+
+func (row *storedRow) keyFields() keyFields {
+	k := keyFields{step: row.key.step, generation: uint64(row.key.generation)}
+	encodeUUID(&k.saga, row.key.saga)
+	encodeUUID(&k.order, row.orderID)
+	return k
+}
+
+// cut appends the message without its key fields; false when one of them is missing or is not what the row says.
+func (k *keyFields) cut(buf, message []byte) (_ []byte, ok bool) {
+	const saga, order, step, generation = 1, 2, 3, 4
+	var seen [generation + 1]bool
+	seen[generation] = k.generation == 0
+	for len(message) > 0 {
+		number, kind, tag := protowire.ConsumeTag(message)
+		n := protowire.ConsumeFieldValue(number, kind, message[max(tag, 0):])
+		if tag < 0 || n < 0 {
+			return nil, false
+		}
+		field, value := message[:tag+n], message[tag:tag+n]
+		message = message[tag+n:]
+		same := false
+		switch {
+		case number == saga && kind == protowire.BytesType:
+			same = string(text(value)) == string(k.saga[:])
+		case number == order && kind == protowire.BytesType:
+			same = string(text(value)) == string(k.order[:])
+		case number == step && kind == protowire.BytesType:
+			same = string(text(value)) == k.step
+		case number == generation && kind == protowire.VarintType:
+			v, _ := protowire.ConsumeVarint(value)
+			same = v == k.generation
+		default:
+			buf = append(buf, field...)
+			continue
+		}
+		if !same {
+			return nil, false
+		}
+		seen[number] = true
+	}
+	return buf, seen[saga] && seen[order] && seen[step] && seen[generation]
+}
+
+func text(value []byte) []byte {
+	v, _ := protowire.ConsumeBytes(value)
+	return v
+}
+
+// encodeUUID writes what id.String() says.
+func encodeUUID(into *[36]byte, id uuid.UUID) {
+	at := 0
+	for i, b := range id {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			into[at] = '-'
+			at++
+		}
+		const digits = "0123456789abcdef"
+		into[at], into[at+1] = digits[b>>4], digits[b&15]
+		at += 2
+	}
+}
+
+// compactReply appends the reply in the form that the row keeps, and returns it.
+func (k *keyFields) compactReply(slab, whole []byte) (_, stored []byte) {
+	if len(whole) == 0 || whole[0] == compactForm[0] {
+		return slab, whole
+	}
+	short, ok := k.cut(append(slab, compactForm...), whole)
+	if !ok {
+		return slab, whole
+	}
+	return short, short[len(slab):len(short):len(short)]
+}
+
+// compactCommand is compactReply for a command, whose key fields are those of its meta.
+func (k *keyFields) compactCommand(slab, whole []byte) (_, stored []byte) {
+	if len(whole) == 0 || whole[0] == compactForm[0] {
+		return slab, whole
+	}
+	// Every writer of protobuf puts the field with the lowest number first; what does not is kept whole.
+	number, kind, tag := protowire.ConsumeTag(whole)
+	if number != metaField || kind != protowire.BytesType {
+		return slab, whole
+	}
+	meta, n := protowire.ConsumeBytes(whole[tag:])
+	var room [64]byte
+	cut, ok := k.cut(room[:0], meta)
+	if n < 0 || !ok {
+		return slab, whole
+	}
+	short := protowire.AppendTag(append(slab, compactForm...), metaField, protowire.BytesType)
+	short = append(protowire.AppendBytes(short, cut), whole[tag+n:]...)
+	return short, short[len(slab):len(short):len(short)]
 }

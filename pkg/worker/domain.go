@@ -60,7 +60,7 @@ func (w *Worker) decide(
 
 // newRow is the row of an effect that was never heard of. A tombstone keeps no command: its do never came.
 func newRow(c *command) *storedRow {
-	row := &storedRow{key: c.key(), orderID: c.OrderID, commandType: c.reg.doType, fresh: true}
+	row := &storedRow{key: c.key(), orderID: c.OrderID, commandType: c.reg.rowType, fresh: true}
 	if c.op == OpDo {
 		row.command = c.raw
 	}

@@ -79,12 +79,14 @@ func swapped(w *Worker, row *storedRow) (name string, command, undo, reply []byt
 	if name = w.shortName(reg.doType); name == row.commandType {
 		name = reg.doType
 	}
+	key := row.keyFields()
 	swap := func(stored []byte, into Input) []byte {
 		if len(stored) == 0 {
 			return stored // there is none, or it was wiped
 		}
 		if stored[0] != 0 {
-			return compactCommand(stored)
+			_, short := key.compactCommand(nil, stored)
+			return short
 		}
 		if err = row.readCommand(stored, into); err != nil {
 			return nil
@@ -97,7 +99,7 @@ func swapped(w *Worker, row *storedRow) (name string, command, undo, reply []byt
 	switch {
 	case len(row.reply) == 0:
 	case row.reply[0] != 0:
-		reply = compactReply(row.reply)
+		_, reply = key.compactReply(nil, row.reply)
 	default:
 		read, readErr := row.readReply()
 		if readErr != nil {

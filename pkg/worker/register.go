@@ -108,7 +108,9 @@ type callFunc func(ctx context.Context, c *command) (any, error)
 // registration is one handler without its types. undo is nil for a step without one; call and callUndo are nil where
 // there is nobody outside to ask.
 type registration struct {
-	doType, undoType   string
+	doType, undoType string
+	// rowType is doType as rows keep it.
+	rowType            string
 	newDo, newUndo     func() Input
 	do, undo           domainFunc
 	call, callUndo     callFunc
@@ -149,7 +151,8 @@ func (w *Worker) register(r *registration) {
 		}
 		w.byType[name] = r
 	}
-	w.byRow[r.doType], w.byRow[w.shortName(r.doType)] = r, r
+	r.rowType = w.shortName(r.doType)
+	w.byRow[r.doType], w.byRow[r.rowType] = r, r
 	w.registrations = append(w.registrations, r)
 }
 

@@ -198,10 +198,19 @@ func columnsOf(rows []*storedRow) *columns {
 		undoWanted: make([]bool, n), commandTypes: make([]string, n), commands: make([][]byte, n), undos: make([][]byte, n),
 		replies: make([][]byte, n), probes: make([]int32, n), asking: make([]bool, n), probeIns: make([]*float64, n),
 	}
+	size := 0
+	for _, row := range rows {
+		size += len(row.command) + len(row.undo) + len(row.reply)
+	}
+	slab := make([]byte, 0, size) // holds what is compacted
 	for i, row := range rows {
 		c.keys[i], c.orders[i] = row.key, row.orderID
 		c.states[i], c.effectSeqs[i], c.undoWanted[i] = int16(row.State), int32(row.EffectSeq), row.UndoWanted
-		c.commandTypes[i], c.commands[i], c.undos[i], c.replies[i] = row.commandType, row.command, row.undo, row.reply
+		c.commandTypes[i] = row.commandType
+		key := row.keyFields()
+		slab, c.commands[i] = key.compactCommand(slab, row.command)
+		slab, c.undos[i] = key.compactCommand(slab, row.undo)
+		slab, c.replies[i] = key.compactReply(slab, row.reply)
 		c.probes[i], c.asking[i] = int32(row.probes), row.asking && row.State.Open()
 		if row.State.Open() {
 			seconds := row.probeIn.Seconds()
