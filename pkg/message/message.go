@@ -1,6 +1,7 @@
 package message
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -32,6 +33,7 @@ const (
 	contentType = "application/protobuf"
 	// maxText bounds every text of the envelope; the longest of ours is a type name of about 50.
 	maxText = 256
+	idLen   = len("00000000-0000-7000-8000-000000000000")
 )
 
 // Event is a message on its way out.
@@ -74,53 +76,75 @@ func Encode(topic, key string, event Event) (*kgo.Record, error) {
 // Encoded makes the record of an event whose data is encoded already, as a message of that full name; Data is not looked
 // at.
 func Encoded(topic, key, name string, value []byte, event Event) (*kgo.Record, error) {
-	if event.ID == "" {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return nil, fmt.Errorf("naming %s for %s: %w", name, topic, err)
-		}
-		event.ID = id.String()
-	}
 	if event.Time.IsZero() {
 		event.Time = time.Now()
 	}
+	// Room for the texts that are made here rather than given.
+	var id [idLen]byte
+	var at [len(time.RFC3339Nano)]byte
+	if event.ID == "" {
+		made, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("naming %s for %s: %w", name, topic, err)
+		}
+		appendID(id[:0], made)
+	}
 	fields := [...]struct {
 		key, value string
+		made       []byte
 		optional   bool
 	}{
-		{HeaderSpecVersion, specVersion, false},
-		{HeaderID, event.ID, false},
-		{HeaderType, name, false},
-		{HeaderSource, event.Source, false},
-		{HeaderSubject, event.Subject, true},
-		{HeaderTime, event.Time.UTC().Format(time.RFC3339Nano), false},
-		{HeaderCorrelationID, event.CorrelationID, true},
-		{HeaderCausationID, event.CausationID, true},
-		{HeaderContentType, contentType, false},
+		{key: HeaderSpecVersion, value: specVersion},
+		{key: HeaderID, value: event.ID, made: id[:]},
+		{key: HeaderType, value: name},
+		{key: HeaderSource, value: event.Source},
+		{key: HeaderSubject, value: event.Subject, optional: true},
+		{key: HeaderTime, made: event.Time.UTC().AppendFormat(at[:0], time.RFC3339Nano)},
+		{key: HeaderCorrelationID, value: event.CorrelationID, optional: true},
+		{key: HeaderCausationID, value: event.CausationID, optional: true},
+		{key: HeaderContentType, value: contentType},
 	}
-	size := 0
+	size := len(key)
 	for i := range fields {
-		size += len(fields[i].value)
+		size += max(len(fields[i].value), len(fields[i].made))
 	}
-	// One piece of memory holds all values, and there is room for one more header: the tracing hook appends traceparent.
-	headers, text := make([]kgo.RecordHeader, 0, len(fields)+1), make([]byte, 0, size)
+	// One piece of memory holds the record and its headers, and another one all texts. There is room for one header more:
+	// the tracing hook appends traceparent.
+	m := &struct {
+		record  kgo.Record
+		headers [len(fields) + 1]kgo.RecordHeader
+	}{}
+	headers, text := m.headers[:0], append(make([]byte, 0, size), key...)
+	m.record.Topic, m.record.Key, m.record.Value = topic, text[:len(key):len(key)], value
 	for i := range fields {
-		h := &fields[i]
-		if h.value == "" && h.optional {
+		h, from := &fields[i], len(text)
+		switch {
+		case h.value != "":
+			// What we would not read back is not written.
+			if err := checkText(h.value); err != nil {
+				return nil, fmt.Errorf("encoding %s for %s: header %s: %w", name, topic, h.key, err)
+			}
+			text = append(text, h.value...)
+		case h.made != nil:
+			text = append(text, h.made...)
+		case h.optional:
 			continue
-		}
-		// What we would not read back is not written.
-		if h.value == "" {
+		default:
 			return nil, fmt.Errorf("encoding %s for %s: header %s is empty", name, topic, h.key)
 		}
-		if err := checkText(h.value); err != nil {
-			return nil, fmt.Errorf("encoding %s for %s: header %s: %w", name, topic, h.key, err)
-		}
-		at := len(text)
-		text = append(text, h.value...)
-		headers = append(headers, kgo.RecordHeader{Key: h.key, Value: text[at:len(text):len(text)]})
+		headers = append(headers, kgo.RecordHeader{Key: h.key, Value: text[from:len(text):len(text)]})
 	}
-	return &kgo.Record{Topic: topic, Key: []byte(key), Value: value, Headers: headers}, nil
+	m.record.Headers = headers
+	return &m.record, nil
+}
+
+// appendID appends id.String().
+func appendID(buf []byte, id uuid.UUID) []byte {
+	buf = append(hex.AppendEncode(buf, id[:4]), '-')
+	buf = append(hex.AppendEncode(buf, id[4:6]), '-')
+	buf = append(hex.AppendEncode(buf, id[6:8]), '-')
+	buf = append(hex.AppendEncode(buf, id[8:10]), '-')
+	return hex.AppendEncode(buf, id[10:])
 }
 
 // Decode reads a record back. After an error the envelope holds what could be read, for logs and dead letters.
@@ -172,9 +196,12 @@ func decodeEnvelope(r *kgo.Record) (Envelope, error) {
 			firstErr = refuse(ReasonUndecodable, header, detail, err)
 		}
 	}
+	texts := textsOf(r.Headers)
 	// Goes on after the first fault: whatever of the envelope is sound helps the person who reads the dead letter.
 	for i := range r.Headers {
 		h := &r.Headers[i]
+		text := texts[:len(h.Value)]
+		texts = texts[len(h.Value):]
 		for j := range fields {
 			f := &fields[j]
 			if h.Key != f.key {
@@ -185,7 +212,6 @@ func decodeEnvelope(r *kgo.Record) (Envelope, error) {
 				break
 			}
 			seen |= 1 << j
-			text := string(h.Value)
 			if err := checkText(text); err != nil {
 				fail(f.key, "the header is no plain text", err)
 				break
@@ -216,6 +242,16 @@ func decodeEnvelope(r *kgo.Record) (Envelope, error) {
 		e.Time = at
 	}
 	return e, firstErr
+}
+
+// textsOf is the values of all headers, one after the other: one piece of memory for the texts of an envelope.
+func textsOf(headers []kgo.RecordHeader) string {
+	var room [512]byte
+	all := room[:0]
+	for i := range headers {
+		all = append(all, headers[i].Value...)
+	}
+	return string(all)
 }
 
 // checkText refuses what a text column, a log line or a header could choke on.
