@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -241,6 +242,8 @@ func decodeEnvelope(r *kgo.Record) (Envelope, error) {
 		}
 		e.Time = at
 	}
+	// It is kept as evidence when the rest is forgotten, and must not hold it in memory.
+	e.ID = strings.Clone(e.ID)
 	return e, firstErr
 }
 

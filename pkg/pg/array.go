@@ -56,8 +56,10 @@ func (e elements[T]) Encode(value any, buf []byte) ([]byte, error) {
 			buf = after
 			binary.BigEndian.PutUint32(buf[at:], uint32(len(buf)-at-4))
 		}
-		if i == 0 { // the rows of a statement are much alike
-			buf = slices.Grow(buf, (len(list)-1)*(len(buf)-at))
+		// The rows of a statement are much alike. All its parameters go into this buffer, which starts small with every
+		// statement: if it has to grow, then for the next ones too.
+		if more := (len(list) - 1) * (len(buf) - at); i == 0 && more > cap(buf)-len(buf) {
+			buf = slices.Grow(buf, max(more, 3*len(buf)))
 		}
 	}
 	return buf, nil
