@@ -26,10 +26,11 @@ import (
 // processed again. Records that cannot be applied are parked and are no error.
 func (w *Worker) Process(ctx context.Context, records []*kgo.Record) ([]*kgo.Record, error) {
 	started, now := time.Now(), w.Now()
-	deliveries := make([]*delivery, len(records))
+	deliveries, room := make([]*delivery, len(records)), make([]delivery, len(records))
 	var links []trace.Link
 	for i, record := range records {
-		deliveries[i] = w.decode(record, now)
+		deliveries[i] = &room[i]
+		w.decode(deliveries[i], record, now)
 		if c := deliveries[i].command; c != nil && c.parent.IsValid() {
 			links = append(links, trace.Link{SpanContext: c.parent})
 		}
@@ -288,7 +289,8 @@ func (p *poll) round(ctx context.Context, tx pgx.Tx, indexes []int) error {
 			fresh[group{c.reg, c.op}] = append(fresh[group{c.reg, c.op}], i)
 			continue
 		case StoreVoid:
-			row = newRow(c)
+			tombstone := newRow(c)
+			row = &tombstone
 			row.Row = Void()
 			p.rows[c.key()] = row
 		case RepeatReply:

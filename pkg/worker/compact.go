@@ -24,17 +24,16 @@ import (
 var compactForm = []byte{0}
 
 // readReply reads the reply that the row keeps.
-func (row *storedRow) readReply() (*sagav1.Reply, error) {
+func (row *storedRow) readReply(into *sagav1.Reply) error {
 	raw, compact := bytes.CutPrefix(row.reply, compactForm)
-	reply := &sagav1.Reply{}
-	if err := proto.Unmarshal(raw, reply); err != nil {
-		return nil, fmt.Errorf("reading the stored reply: %w", err)
+	if err := proto.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("reading the stored reply: %w", err)
 	}
 	if compact {
-		reply.SagaId, reply.OrderId = row.key.saga.String(), row.orderID.String()
-		reply.Step, reply.Generation = row.key.step, uint32(row.key.generation)
+		into.SagaId, into.OrderId = row.key.saga.String(), row.orderID.String()
+		into.Step, into.Generation = row.key.step, uint32(row.key.generation)
 	}
-	return reply, nil
+	return nil
 }
 
 // readCommand reads a command that the row keeps.

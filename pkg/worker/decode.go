@@ -16,6 +16,7 @@ import (
 
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/message"
+	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
 // maxStepName bounds the one text of a command that becomes part of a key.
@@ -33,9 +34,9 @@ func (d *delivery) park(reason deadletter.Reason, cause error, now time.Time) {
 	d.letter = &letter
 }
 
-// decode never fails: what cannot be read becomes a letter with its bytes.
-func (w *Worker) decode(record *kgo.Record, now time.Time) *delivery {
-	d := &delivery{record: record}
+// decode fills d in. It never fails: what cannot be read becomes a letter with its bytes.
+func (w *Worker) decode(d *delivery, record *kgo.Record, now time.Time) {
+	d.record = record
 	envelope, data, err := message.Decode(record)
 	if err != nil {
 		reason := deadletter.Undecodable
@@ -44,14 +45,14 @@ func (w *Worker) decode(record *kgo.Record, now time.Time) *delivery {
 			reason = deadletter.Reason(refused.Reason)
 		}
 		d.park(reason, err, now)
-		return d
+		return
 	}
 	reg, known := w.byType[envelope.Type]
 	if !known {
 		d.park(deadletter.UnknownType, fmt.Errorf(
 			"participant %s handles no %s; deploy a build that does, then redrive the record",
 			w.cfg.Participant, envelope.Type), now)
-		return d
+		return
 	}
 	op := OpDo
 	if envelope.Type == reg.undoType {
@@ -60,14 +61,13 @@ func (w *Worker) decode(record *kgo.Record, now time.Time) *delivery {
 	d.command, err = newCommand(reg, op, data, record.Value)
 	if err != nil {
 		d.park(deadletter.Undecodable, fmt.Errorf("reading %s: %w", envelope.Type, err), now)
-		return d
+		return
 	}
 	d.command.answers = d.command.Attempt
 	d.command.causation = envelope.ID
 	if record.Context != nil {
 		d.command.parent = trace.SpanContextFromContext(record.Context)
 	}
-	return d
 }
 
 // newCommand checks the meta of a command and takes it apart.
@@ -156,8 +156,8 @@ func (c *command) recall(row *storedRow) error {
 	if err != nil {
 		return err
 	}
-	reply, err := row.readReply()
-	if err != nil {
+	reply := &sagav1.Reply{}
+	if err := row.readReply(reply); err != nil {
 		return err
 	}
 	c.did, c.doReply = did.input, reply

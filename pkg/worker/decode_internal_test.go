@@ -35,7 +35,8 @@ func FuzzDecode(f *testing.F) {
 		f.Add(string(command.ProtoReflect().Descriptor().FullName()), value)
 	}
 	f.Fuzz(func(t *testing.T, messageType string, value []byte) {
-		d := w.decode(&kgo.Record{Value: value, Headers: []kgo.RecordHeader{
+		var d delivery
+		w.decode(&d, &kgo.Record{Value: value, Headers: []kgo.RecordHeader{
 			{Key: message.HeaderSpecVersion, Value: []byte("1.0")},
 			{Key: message.HeaderID, Value: []byte("id")},
 			{Key: message.HeaderType, Value: []byte(messageType)},

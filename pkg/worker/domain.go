@@ -31,10 +31,12 @@ func (w *Worker) decide(
 		return nil, nil, err
 	}
 	replies = make([]*outgoing, len(batch))
+	fresh := make([]storedRow, 0, len(batch))
 	for i, c := range batch {
 		row := rows[c.key()]
 		if row == nil {
-			row = newRow(c)
+			fresh = append(fresh, newRow(c))
+			row = &fresh[len(fresh)-1]
 		}
 		if replies[i], err = w.apply(row, c, phase, outcomes[i], now); err != nil {
 			return nil, nil, err
@@ -59,8 +61,8 @@ func (w *Worker) decide(
 }
 
 // newRow is the row of an effect that was never heard of. A tombstone keeps no command: its do never came.
-func newRow(c *command) *storedRow {
-	row := &storedRow{key: c.key(), orderID: c.OrderID, commandType: c.reg.rowType, fresh: true}
+func newRow(c *command) storedRow {
+	row := storedRow{key: c.key(), orderID: c.OrderID, commandType: c.reg.rowType, fresh: true}
 	if c.op == OpDo {
 		row.command = c.raw
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/protobuf/proto"
+
+	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
 // Answers counts the rows of the verdict table for a pair of state and operation.
@@ -101,9 +103,9 @@ func swapped(w *Worker, row *storedRow) (name string, command, undo, reply []byt
 	case row.reply[0] != 0:
 		_, reply = key.compactReply(nil, row.reply)
 	default:
-		read, readErr := row.readReply()
-		if readErr != nil {
-			return name, command, undo, reply, readErr
+		read := &sagav1.Reply{}
+		if err := row.readReply(read); err != nil {
+			return name, command, undo, reply, err
 		}
 		reply, _ = proto.Marshal(read)
 	}

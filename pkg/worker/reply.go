@@ -17,25 +17,23 @@ import (
 
 // outgoing is a reply on its way to the coordinator.
 type outgoing struct {
-	body    *sagav1.Reply
-	command *command
+	body      sagav1.Reply
+	decidedAt timestamppb.Timestamp
+	command   *command
 	// encoded is body as the row keeps it; nil when it keeps none.
 	encoded []byte
 }
 
 // newReply starts a reply to the command; the caller sets its outcome.
-func (w *Worker) newReply(c *command, effectSeq int, now time.Time) *sagav1.Reply {
-	return &sagav1.Reply{
-		SagaId:     c.sagaText,
-		OrderId:    c.orderText,
-		Step:       c.Step,
-		Generation: uint32(c.Generation),
-		Operation:  c.op,
-		Attempt:    uint32(c.answers),
-		EffectSeq:  uint32(effectSeq),
-		DecidedAt:  timestamppb.New(now),
-		Worker:     w.cfg.Build,
-	}
+func (w *Worker) newReply(c *command, effectSeq int, now time.Time) *outgoing {
+	o := &outgoing{command: c}
+	o.decidedAt.Seconds, o.decidedAt.Nanos = now.Unix(), int32(now.Nanosecond())
+	o.body.SagaId, o.body.OrderId = c.sagaText, c.orderText
+	o.body.Step, o.body.Generation = c.Step, uint32(c.Generation)
+	o.body.Operation, o.body.Attempt = c.op, uint32(c.answers)
+	o.body.EffectSeq, o.body.DecidedAt = uint32(effectSeq), &o.decidedAt
+	o.body.Worker = w.cfg.Build
+	return o
 }
 
 // apply writes what the domain said into the row and makes the reply: nil while a call is on its way.
@@ -63,27 +61,27 @@ func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now t
 	reply := w.newReply(c, next.EffectSeq, now)
 	switch o.kind {
 	case KindDone:
-		reply.Outcome = &sagav1.Reply_Done{Done: &sagav1.Done{Effects: o.effects, Handles: o.handles}}
-		return row.keep(reply, c)
+		reply.body.Outcome = &sagav1.Reply_Done{Done: &sagav1.Done{Effects: o.effects, Handles: o.handles}}
+		return row.keep(reply)
 	case KindRefused:
-		reply.Outcome = refused(o)
-		return row.keep(reply, c)
+		reply.body.Outcome = refused(o)
+		return row.keep(reply)
 	case KindUndone:
-		reply.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{}}
-		return row.keep(reply, c)
+		reply.body.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{}}
+		return row.keep(reply)
 	case KindUndoRefused:
-		reply.Outcome = refused(o)
-		return &outgoing{body: reply, command: c}, nil
+		reply.body.Outcome = refused(o)
+		return reply, nil
 	case KindCall:
 		row.asking = true
 		return nil, nil
 	case KindInDoubt, KindRetry:
 		if !next.State.Open() {
-			reply.EffectSeq = 0
-			reply.Outcome = &sagav1.Reply_Retry{Retry: &sagav1.Retry{
+			reply.body.EffectSeq = 0
+			reply.body.Outcome = &sagav1.Reply_Retry{Retry: &sagav1.Retry{
 				NotBefore: timestamppb.New(now.Add(o.after)), Reason: plain(o.text),
 			}}
-			return &outgoing{body: reply, command: c}, nil
+			return reply, nil
 		}
 		row.probeIn = o.after
 		if o.after <= 0 {
@@ -98,23 +96,23 @@ func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now t
 func (w *Worker) known(row *storedRow, c *command, verdict Verdict, now time.Time) (*outgoing, error) {
 	switch verdict {
 	case RepeatReply:
-		reply, err := row.readReply()
-		if err != nil {
+		reply := &outgoing{command: c}
+		if err := row.readReply(&reply.body); err != nil {
 			return nil, &fault{deadletter.HandlerRefused, fmt.Errorf("repeating the answer to %s: %w", c.Key, err)}
 		}
-		reply.Attempt = uint32(c.answers)
-		return &outgoing{body: reply, command: c}, nil
+		reply.body.Attempt = uint32(c.answers)
+		return reply, nil
 	case StoreVoid, SayNothing:
 		reply := w.newReply(c, row.EffectSeq, now)
-		reply.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{Nothing: true}}
+		reply.body.Outcome = &sagav1.Reply_Undone{Undone: &sagav1.Undone{Nothing: true}}
 		if verdict == StoreVoid {
-			return row.keep(reply, c)
+			return row.keep(reply)
 		}
-		return &outgoing{body: reply, command: c}, nil
+		return reply, nil
 	case SayFenced:
 		reply := w.newReply(c, row.EffectSeq, now)
-		reply.Outcome = &sagav1.Reply_Fenced{Fenced: &sagav1.Fenced{}}
-		return &outgoing{body: reply, command: c}, nil
+		reply.body.Outcome = &sagav1.Reply_Fenced{Fenced: &sagav1.Fenced{}}
+		return reply, nil
 	case RememberUndo:
 		row.UndoWanted, row.undo, row.dirty = true, c.raw, true
 		if !row.asking {
@@ -131,21 +129,21 @@ func (w *Worker) known(row *storedRow, c *command, verdict Verdict, now time.Tim
 
 func (w *Worker) inDoubt(row *storedRow, c *command, reason string, now time.Time) *outgoing {
 	reply := w.newReply(c, 0, now)
-	reply.Outcome = &sagav1.Reply_InDoubt{InDoubt: &sagav1.InDoubt{
+	reply.body.Outcome = &sagav1.Reply_InDoubt{InDoubt: &sagav1.InDoubt{
 		NextProbe: timestamppb.New(now.Add(row.probeIn)), Reason: plain(reason),
 	}}
-	return &outgoing{body: reply, command: c}
+	return reply
 }
 
 // keep stores the reply of a new fact, and sends what it stores.
-func (row *storedRow) keep(reply *sagav1.Reply, c *command) (*outgoing, error) {
-	stored, err := proto.Marshal(reply)
+func (row *storedRow) keep(reply *outgoing) (*outgoing, error) {
+	stored, err := proto.Marshal(&reply.body)
 	if err != nil {
 		// Effects and handles come from the domain; text that is no UTF-8 is its bug.
 		return nil, &fault{deadletter.HandlerPanic, fmt.Errorf("encoding the reply of step %s: %w", row.key.step, err)}
 	}
-	row.reply = stored
-	return &outgoing{reply, c, stored}, nil
+	row.reply, reply.encoded = stored, stored
+	return reply, nil
 }
 
 func refused(o Outcome) *sagav1.Reply_Refused {
@@ -164,7 +162,7 @@ func (w *Worker) encode(ctx context.Context, replies []*outgoing) ([]*kgo.Record
 	for _, reply := range replies {
 		value, err := reply.encoded, error(nil)
 		if value == nil {
-			value, err = proto.Marshal(reply.body)
+			value, err = proto.Marshal(&reply.body)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("encoding a reply: %w", err)

@@ -176,7 +176,9 @@ func storeRows(batch *pgx.Batch, rows map[rowKey]*storedRow) {
 
 // columns holds rows as the arrays that unnest takes.
 type columns struct {
-	keys         []rowKey
+	sagas        []uuid.UUID
+	steps        []string
+	generations  []int32
 	orders       []uuid.UUID
 	states       []int16
 	effectSeqs   []int32
@@ -194,7 +196,8 @@ func columnsOf(rows []*storedRow) *columns {
 	slices.SortFunc(rows, func(a, b *storedRow) int { return a.key.compare(b.key) })
 	n := len(rows)
 	c := &columns{
-		keys: make([]rowKey, n), orders: make([]uuid.UUID, n), states: make([]int16, n), effectSeqs: make([]int32, n),
+		sagas: make([]uuid.UUID, n), steps: make([]string, n), generations: make([]int32, n),
+		orders: make([]uuid.UUID, n), states: make([]int16, n), effectSeqs: make([]int32, n),
 		undoWanted: make([]bool, n), commandTypes: make([]string, n), commands: make([][]byte, n), undos: make([][]byte, n),
 		replies: make([][]byte, n), probes: make([]int32, n), asking: make([]bool, n), probeIns: make([]*float64, n),
 	}
@@ -204,7 +207,8 @@ func columnsOf(rows []*storedRow) *columns {
 	}
 	slab := make([]byte, 0, size) // holds what is compacted
 	for i, row := range rows {
-		c.keys[i], c.orders[i] = row.key, row.orderID
+		c.sagas[i], c.steps[i], c.generations[i] = row.key.saga, row.key.step, int32(row.key.generation)
+		c.orders[i] = row.orderID
 		c.states[i], c.effectSeqs[i], c.undoWanted[i] = int16(row.State), int32(row.EffectSeq), row.UndoWanted
 		c.commandTypes[i] = row.commandType
 		key := row.keyFields()
@@ -221,9 +225,8 @@ func columnsOf(rows []*storedRow) *columns {
 }
 
 func (c *columns) updateArgs() pgx.StrictNamedArgs {
-	sagas, steps, generations := keyArrays(c.keys)
 	return pgx.StrictNamedArgs{
-		"sagas": sagas, "steps": steps, "generations": generations, "states": c.states, "effect_seqs": c.effectSeqs,
+		"sagas": c.sagas, "steps": c.steps, "generations": c.generations, "states": c.states, "effect_seqs": c.effectSeqs,
 		"undo_wanted": c.undoWanted, "undos": c.undos, "replies": c.replies, "probes": c.probes,
 		"asking": c.asking, "probe_ins": c.probeIns,
 	}
