@@ -93,7 +93,7 @@ func (k *keyFields) cut(buf, message []byte) (_ []byte, ok bool) {
 		}
 		field, value := message[:tag+n], message[tag:tag+n]
 		message = message[tag+n:]
-		same := false
+		var same bool
 		switch {
 		case number == saga && kind == protowire.BytesType:
 			same = string(text(value)) == string(k.saga[:])
