@@ -53,15 +53,20 @@ func (e *encoder) uuid(field protowire.Number, id uuid.UUID) {
 	e.b = protowire.AppendBytes(protowire.AppendTag(e.b, field, protowire.BytesType), id[:])
 }
 
-// open begins a message and close ends it: only then its length is known, which stands before it.
+// open begins a message and close ends it: only then its length is known, which stands before it. There is room for one
+// byte, which is enough for nearly every one.
 func (e *encoder) open(field protowire.Number) (at int) {
-	e.b = protowire.AppendTag(e.b, field, protowire.BytesType)
+	e.b = append(protowire.AppendTag(e.b, field, protowire.BytesType), 0)
 	return len(e.b)
 }
 
 func (e *encoder) close(at int) {
-	var length [10]byte
-	e.b = slices.Insert(e.b, at, protowire.AppendVarint(length[:0], uint64(len(e.b)-at))...)
+	var room [10]byte
+	length := protowire.AppendVarint(room[:0], uint64(len(e.b)-at))
+	e.b[at-1] = length[0]
+	if len(length) > 1 {
+		e.b = slices.Insert(e.b, at, length[1:]...)
+	}
 }
 
 func (e *encoder) step(st *StepStatus) {
