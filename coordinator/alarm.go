@@ -10,6 +10,9 @@ import (
 
 // alarms holds when each saga wants to be looked at next: one entry a saga, the earliest first. It is a cache of the
 // column next_due, which therefore needs no index: whatever is lost here with the process is read again from the table.
+//
+// An alarm that is put off, as nearly every event does with its saga's, keeps its place in the heap until it comes to
+// the top: it is moved once, if at all, and not with every event.
 type alarms struct {
 	mu    sync.Mutex
 	heap  alarmHeap
@@ -21,8 +24,10 @@ type alarms struct {
 type alarm struct {
 	saga uuid.UUID
 	at   time.Time
-	pos  int
-	why  reason
+	// key is that by which it is ordered: at, or what it was before it was put off.
+	key time.Time
+	pos int
+	why reason
 }
 
 func newAlarms() *alarms {
@@ -65,15 +70,18 @@ func (a *alarms) put(id uuid.UUID, at time.Time, why reason) {
 	case one == nil && at.IsZero():
 		return
 	case one == nil:
-		one = &alarm{saga: id, at: at, why: why}
+		one = &alarm{saga: id, at: at, key: at, why: why}
 		a.index[id] = one
 		heap.Push(&a.heap, one)
 	case at.IsZero():
 		heap.Remove(&a.heap, one.pos)
 		delete(a.index, id)
 		return
-	default:
+	case !at.Before(one.key):
 		one.at, one.why = at, why
+		return
+	default:
+		one.at, one.key, one.why = at, at, why
 		heap.Fix(&a.heap, one.pos)
 	}
 	if one.pos == 0 {
@@ -82,6 +90,19 @@ func (a *alarms) put(id uuid.UUID, at time.Time, why reason) {
 		default:
 		}
 	}
+}
+
+// first is the earliest alarm; nil if there is none.
+func (a *alarms) first() *alarm {
+	for len(a.heap) > 0 {
+		one := a.heap[0]
+		if one.key.Equal(one.at) {
+			return one
+		}
+		one.key = one.at
+		heap.Fix(&a.heap, 0)
+	}
+	return nil
 }
 
 // looksEach is how many alarms are looked at for each that may be taken, so that nobody waits for long for the others.
@@ -94,13 +115,12 @@ func (a *alarms) take(now time.Time, n int, putOff func(*reason) time.Duration) 
 	defer a.mu.Unlock()
 	var ids []uuid.UUID
 	for looks := n * looksEach; looks > 0 && len(ids) < n; looks-- {
-		if len(a.heap) == 0 || a.heap[0].at.After(now) {
+		one := a.first()
+		if one == nil || one.at.After(now) {
 			break
 		}
-		one := a.heap[0]
 		if wait := putOff(&one.why); wait > 0 {
 			one.at = now.Add(wait)
-			heap.Fix(&a.heap, 0)
 			continue
 		}
 		heap.Pop(&a.heap)
@@ -114,10 +134,10 @@ func (a *alarms) take(now time.Time, n int, putOff func(*reason) time.Duration) 
 func (a *alarms) next() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.heap) == 0 {
-		return time.Time{}
+	if one := a.first(); one != nil {
+		return one.at
 	}
-	return a.heap[0].at
+	return time.Time{}
 }
 
 func (a *alarms) len() int {
@@ -129,7 +149,7 @@ func (a *alarms) len() int {
 type alarmHeap []*alarm
 
 func (h alarmHeap) Len() int           { return len(h) }
-func (h alarmHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h alarmHeap) Less(i, j int) bool { return h[i].key.Before(h[j].key) }
 func (h alarmHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].pos, h[j].pos = i, j
