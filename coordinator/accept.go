@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/crash"
@@ -59,9 +58,11 @@ func (e *engine) accept(ctx context.Context, list []submission) ([]acceptance, *
 	)
 	err := pg.Retry(ctx, func() error {
 		fresh = firstOfEachKey(list, taken)
-		t = &turn{now: e.now(), sagas: make(map[uuid.UUID]*subject, len(fresh)), keys: maps.Clone(taken)}
-		for _, s := range fresh {
-			if err := e.begin(t, s); err != nil {
+		t = newTurn(e.now(), idsOf(fresh), maps.Clone(taken))
+		subjects := make([]subject, len(fresh))
+		for i, s := range fresh {
+			t.sagas[i] = &subjects[i]
+			if err := e.begin(t, t.sagas[i], s); err != nil {
 				return err
 			}
 			t.keys[s.key.keyName] = keyRow{hash: s.key.hash, order: s.id}
@@ -86,8 +87,8 @@ func (e *engine) accept(ctx context.Context, list []submission) ([]acceptance, *
 		answers[i] = answerTo(t, &list[i])
 	}
 	e.metrics.accepted(answers, time.Since(started))
-	for id, s := range t.sagas {
-		e.documents.put(id, s.document)
+	for _, s := range t.sagas {
+		e.documents.put(s.ID, s.document)
 	}
 	e.hand.remember(t)
 	e.announce(t)
@@ -122,25 +123,33 @@ func (e *engine) lookUp(ctx context.Context, list []*submission, taken map[keyNa
 	return nil
 }
 
+// idsOf lists the orders' ids, which are those of their sagas.
+func idsOf(fresh []*submission) []uuid.UUID {
+	ids := make([]uuid.UUID, len(fresh))
+	for i, s := range fresh {
+		ids[i] = s.id
+	}
+	return ids
+}
+
 // begin makes the saga of a new order.
-func (e *engine) begin(t *turn, in *submission) error {
+func (e *engine) begin(t *turn, s *subject, in *submission) error {
 	d := e.catalogue.fulfilment
-	in.order.PlacedAt = timestamppb.New(t.now)
-	s := &subject{
-		stored: stored{Saga: saga.New(d, in.id, in.id), partition: e.partition.of(in.id.String())},
-		d:      d, document: in.order,
+	in.order.PlacedAt = t.at
+	*s = subject{
+		stored: stored{Saga: saga.New(d, in.id, in.id), partition: e.partition.of(in.order.GetOrderId())},
+		before: &unborn, d: d, document: in.order,
 	}
 	ev := saga.Event{Kind: saga.Accepted, Actor: "customer"}
 	if in.deadline > 0 {
 		ev.At = t.now.Add(in.deadline)
 	}
-	var out sideEffects
-	if err := e.follow(s, ev, saga.Decide(d, s.Saga, ev, t.now), t.now, &out); err != nil {
+	first := len(t.commands)
+	var unasked saga.Verdict
+	if err := e.follow(t, s, ev, saga.Decide(d, s.Saga, ev, t.now), &unasked); err != nil {
 		return err
 	}
-	t.sagas[in.id] = s
-	t.order = append(t.order, in.id)
-	t.send(out, in.span)
+	follows(t.commands[first:], in.span)
 	return nil
 }
 
@@ -171,29 +180,29 @@ func queueClaims(batch *pgx.Batch, fresh []*submission) {
 }
 
 func (t *turn) queueNew(batch *pgx.Batch) error {
+	n := len(t.sagas)
 	var (
-		ids                          []uuid.UUID
-		definitions, revisions       []int64
-		partitions, states, statuses []int16
-		due                          []*time.Time
-		records                      [][]byte
+		definitions, revisions       = make([]int64, 0, n), make([]int64, 0, n)
+		partitions, states, statuses = make([]int16, 0, n), make([]int16, 0, n), make([]int16, 0, n)
+		due                          = make([]*time.Time, 0, n)
+		records                      = make([][]byte, 0, n)
+		times                        = make(instants, 0, n)
+		text                         = make(texts, 0, n*recordSize)
 	)
-	for _, id := range t.order {
-		s := t.sagas[id]
-		record, err := saga.MarshalRecord(nil, &s.Saga)
+	for _, s := range t.sagas {
+		record, err := text.record(&s.Saga)
 		if err != nil {
-			return fmt.Errorf("encoding saga %s: %w", id, err)
+			return err
 		}
 		s.status = saga.StatusOf(s.d, &s.Saga)
-		ids = append(ids, id)
 		definitions = append(definitions, int64(s.Definition))
 		partitions = append(partitions, s.partition)
 		states, statuses = append(states, int16(s.State)), append(statuses, int16(s.status))
 		revisions = append(revisions, s.Revision)
-		due = append(due, timeOrNull(s.NextDue()))
+		due = append(due, times.orNull(s.NextDue()))
 		records = append(records, record)
 	}
-	batch.Queue(insertSagasSQL, ids, ids, definitions, partitions, states, statuses, revisions, due, records, t.now)
+	batch.Queue(insertSagasSQL, t.order, t.order, definitions, partitions, states, statuses, revisions, due, records, t.now)
 	return nil
 }
 

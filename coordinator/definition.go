@@ -60,12 +60,21 @@ func (c *catalogue) all() []*saga.Definition {
 // participants lists who is asked by any definition.
 func (c *catalogue) participants() []string { return order.Participants(c.all()) }
 
-// replyTopics maps each participant's reply topic to its name. Only that participant may write to it, so the topic says
+// speakers maps each participant's reply topic to the participant as an actor. Only that participant may write to it, so the topic says
 // who speaks.
-func (c *catalogue) replyTopics(topics kafka.Topics) map[string]string {
+func (c *catalogue) speakers(topics kafka.Topics) map[string]string {
 	m := make(map[string]string)
 	for _, p := range c.participants() {
-		m[topics.ReplyTopic(p)] = p
+		m[topics.ReplyTopic(p)] = speakerPrefix + p
+	}
+	return m
+}
+
+// commandTopics maps each participant to the topic of its commands.
+func (c *catalogue) commandTopics(topics kafka.Topics) map[string]string {
+	m := make(map[string]string)
+	for _, p := range c.participants() {
+		m[p] = topics.CommandTopic(p)
 	}
 	return m
 }

@@ -16,11 +16,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/crash"
 	"recourse.dev/pkg/deadletter"
-	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
 	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
 )
@@ -29,8 +29,8 @@ import (
 type item struct {
 	saga uuid.UUID
 	door door
-	// events says what happens, given the saga as it is. It may be asked again if another writer was faster.
-	events func(d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error)
+	// events appends what happens, given the saga as it is. It may be asked again if another writer was faster.
+	events func(list []saga.Event, d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error)
 	// record is parked when it cannot be applied; nil where there is none.
 	record *kgo.Record
 	// key is that of a request which wants the same answer for every repeat.
@@ -58,8 +58,8 @@ type requestKey struct {
 type result struct {
 	// err is nil if the item was applied: errUnknownSaga, errUnknownDefinition, errKeyReused or a *rejection.
 	err error
-	// saga is the state after the item.
-	saga saga.Saga
+	// saga is the state that was committed; nil if there is none.
+	saga *saga.Saga
 	// partition is the saga's.
 	partition int16
 	verdict   saga.Verdict
@@ -89,12 +89,13 @@ func reject(reason deadletter.Reason, format string, args ...any) error {
 type engine struct {
 	pool      *pgxpool.Pool
 	catalogue *catalogue
-	topics    kafka.Topics
-	partition partitioner
-	documents *documents
-	hand      *hand
-	metrics   *metrics
-	log       *slog.Logger
+	// commandTopics are by participant.
+	commandTopics map[string]string
+	partition     partitioner
+	documents     *documents
+	hand          *hand
+	metrics       *metrics
+	log           *slog.Logger
 	// clock is the database's; every transaction that writes reads it.
 	clock pg.Clock
 	// latest is the last instant of a turn, in microseconds.
@@ -106,9 +107,13 @@ type engine struct {
 
 // turn is one transaction of the write path: what it read, what it decided and what is to be written.
 type turn struct {
-	now    time.Time
-	sagas  map[uuid.UUID]*subject
+	now time.Time
+	// at is now, for the messages that say it.
+	at *timestamppb.Timestamp
+	// order names the sagas in the order in which their rows are locked. sagas has each at the same place, or nil where
+	// there is none.
 	order  []uuid.UUID
+	sagas  []*subject
 	keys   map[keyName]keyRow
 	made   []madeKey
 	parked []deadletter.Letter
@@ -116,12 +121,47 @@ type turn struct {
 	commands []*kgo.Record
 	facts    []*orderv1.OutboxEvent
 	outbox   outboxRow
+	// events is used for every item anew.
+	events []saga.Event
+	// text holds the bodies of commands and facts, one after the other.
+	text []byte
 }
+
+// newTurn begins a turn about so many sagas.
+func newTurn(now time.Time, order []uuid.UUID, keys map[keyName]keyRow) *turn {
+	n := len(order)
+	return &turn{
+		now: now, at: timestamppb.New(now), order: order, sagas: make([]*subject, n), keys: keys,
+		commands: make([]*kgo.Record, 0, n), text: make([]byte, 0, n*textOfSaga),
+	}
+}
+
+// textOfSaga is about how many bytes a saga's commands and facts have in a turn.
+const textOfSaga = 320
+
+// body has a message appended to the turn's text and returns its name and bytes.
+func (t *turn) body(appendTo func(text []byte) (string, []byte, error)) (name string, body []byte, err error) {
+	at := len(t.text)
+	name, text, err := appendTo(t.text)
+	if err != nil {
+		return "", nil, err
+	}
+	t.text = text
+	return name, text[at:len(text):len(text)], nil
+}
+
+// place finds where a saga of the turn stands; its order is that of the ids.
+func (t *turn) place(id uuid.UUID) (int, bool) {
+	return slices.BinarySearchFunc(t.order, id, compareIDs)
+}
+
+func compareIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 
 // subject is one saga in a turn.
 type subject struct {
 	stored
-	before saga.Saga
+	// before is the saga as it was read. It belongs to the hand and is not changed.
+	before *saga.Saga
 	// remembered says that it was not read in this turn, so it may be out of date.
 	remembered bool
 	d          *saga.Definition
@@ -130,6 +170,17 @@ type subject struct {
 	// history is the body of the row that it gets.
 	history []byte
 }
+
+// name is the saga's id as a text: that of the order, if they are the same.
+func (s *subject) name() string {
+	if s.ID == s.OrderID && s.document != nil {
+		return s.document.GetOrderId()
+	}
+	return s.ID.String()
+}
+
+// unborn is a saga before its first event.
+var unborn saga.Saga
 
 // ends says that the saga came to its end in this turn.
 func (s *subject) ends() bool { return s.changed && s.State.Ended() && !s.before.State.Ended() }
@@ -230,7 +281,7 @@ func sagasOf(items []item) []uuid.UUID {
 	for i := range items {
 		ids[i] = items[i].saga
 	}
-	slices.SortFunc(ids, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(ids, compareIDs)
 	return slices.Compact(ids)
 }
 
@@ -243,8 +294,11 @@ func (e *engine) announce(t *turn) {
 
 // read gathers what deciding needs: from this process's hand, and in one round trip what is not there.
 func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn, error) {
-	t := &turn{
-		now: e.now(), order: ids, sagas: make(map[uuid.UUID]*subject, len(ids)), keys: make(map[keyName]keyRow),
+	t := newTurn(e.now(), ids, make(map[keyName]keyRow))
+	subjects := make([]subject, len(ids))
+	take := func(i int, s *stored, remembered bool) {
+		subjects[i] = subject{stored: *s, before: &s.Saga, remembered: remembered, d: e.catalogue.byHash[s.Definition]}
+		t.sagas[i] = &subjects[i]
 	}
 	var (
 		batch            pgx.Batch
@@ -257,7 +311,7 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 			unread = append(unread, id)
 		}
 		if s := remembered[i]; s != nil {
-			t.sagas[id] = e.subject(s, true)
+			take(i, s, true)
 		} else {
 			unknown = append(unknown, id)
 		}
@@ -271,7 +325,9 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 		batch.Queue(readSQL, unknown).Query(func(rows pgx.Rows) error {
 			list, err := pgx.CollectRows(rows, scanSaga)
 			for _, s := range list {
-				t.sagas[s.ID] = e.subject(s, false)
+				if i, ok := t.place(s.ID); ok {
+					take(i, s, false)
+				}
 			}
 			return err
 		})
@@ -288,17 +344,13 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 		}
 	}
 	for i, id := range ids {
-		if s := t.sagas[id]; s != nil {
+		if s := t.sagas[i]; s != nil {
 			if s.document = docs[i]; s.document == nil {
 				s.document = e.documents.get(id)
 			}
 		}
 	}
 	return t, nil
-}
-
-func (e *engine) subject(s *stored, remembered bool) *subject {
-	return &subject{stored: *s, before: s.Saga, remembered: remembered, d: e.catalogue.byHash[s.Definition]}
 }
 
 // maxStepBack is how far the clock may be set back by a better reading without anybody noticing.
@@ -320,11 +372,12 @@ func (e *engine) now() time.Time {
 
 // applyItem decides about one item. A panic in it is that item's result and nobody else's.
 func (e *engine) applyItem(t *turn, it *item) (r result) {
-	s := t.sagas[it.saga]
+	at, _ := t.place(it.saga)
+	s := t.sagas[at]
 	if s == nil {
 		return result{err: errUnknownSaga}
 	}
-	r = result{saga: s.Saga, partition: s.partition}
+	r = result{saga: &s.Saga, partition: s.partition}
 	if s.d == nil {
 		r.err = errUnknownDefinition
 		return r
@@ -339,50 +392,44 @@ func (e *engine) applyItem(t *turn, it *item) (r result) {
 			return r
 		}
 	}
+	// Nothing of the item stays if it cannot be applied, not even its first events if a later one is to blame.
+	before, commands, facts := *s, len(t.commands), len(t.facts)
 	defer func() {
 		if p := recover(); p != nil {
 			r.err = reject(deadletter.HandlerPanic, "deciding about saga %s panicked: %v\n%s", it.saga, p, debug.Stack())
 		}
+		if r.err != nil {
+			*s, t.commands, t.facts = before, t.commands[:commands], t.facts[:facts]
+		}
 	}()
-	evs, err := it.events(s.d, &s.Saga, t.now)
-	if err != nil {
-		r.err = err
+	if t.events, r.err = it.events(t.events[:0], s.d, &s.Saga, t.now); r.err != nil {
 		return r
 	}
-	// Nothing of the item stays if a later one of its events cannot be applied.
-	work := *s
-	var out sideEffects
-	for _, ev := range evs {
-		decision := saga.Decide(s.d, work.Saga, ev, t.now)
-		if err := e.follow(&work, ev, decision, t.now, &out); err != nil {
-			r.err = err
+	for _, ev := range t.events {
+		if r.err = e.follow(t, s, ev, saga.Decide(s.d, s.Saga, ev, t.now), &r.verdict); r.err != nil {
 			return r
 		}
 	}
-	*s = work
-	t.send(out, it.span)
-	r.saga, r.verdict = s.Saga, out.verdict
+	follows(t.commands[commands:], it.span)
 	if it.key != nil {
-		made := madeKey{requestKey: *it.key, order: s.OrderID, answer: out.verdict}
+		made := madeKey{requestKey: *it.key, order: s.OrderID, answer: r.verdict}
 		t.made = append(t.made, made)
-		t.keys[it.key.keyName] = keyRow{hash: it.key.hash, order: s.OrderID, answer: out.verdict}
+		t.keys[it.key.keyName] = keyRow{hash: it.key.hash, order: s.OrderID, answer: r.verdict}
 	}
 	return r
 }
 
-// send adds what an item asked for to what goes out after the commit. Each command carries a context of its own, with
-// the span that it follows from and without an end: the client remembers a record's first context, and a command whose
-// first sending was cut off by a shutdown could not be sent a second time under it.
-func (t *turn) send(out sideEffects, span trace.SpanContext) {
+// follows gives each command a context of its own, with the span that it follows from and without an end: the client
+// remembers a record's first context, and a command whose first sending was cut off by a shutdown could not be sent a
+// second time under it.
+func follows(commands []*kgo.Record, span trace.SpanContext) {
 	ctx := context.Background()
 	if span.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, span)
 	}
-	for _, record := range out.commands {
+	for _, record := range commands {
 		record.Context = ctx
 	}
-	t.commands = append(t.commands, out.commands...)
-	t.facts = append(t.facts, out.facts...)
 }
 
 // park keeps the record of an item that could not be applied.

@@ -49,9 +49,9 @@ func (s *Service) Reply(ctx context.Context, ids []uuid.UUID, reply *sagav1.Repl
 	for i, id := range ids {
 		items[i] = item{
 			saga: id, door: doorReply,
-			events: func(d *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
+			events: func(list []saga.Event, d *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
 				ev, err := saga.EventOf(d, reply, "participant:test", "test")
-				return []saga.Event{ev}, err
+				return append(list, ev), err
 			},
 		}
 	}
@@ -68,11 +68,11 @@ func (s *Service) Panic(ctx context.Context, ids []uuid.UUID, culprit uuid.UUID)
 	for i, id := range ids {
 		items[i] = item{
 			saga: id, door: doorAPI,
-			events: func(*saga.Definition, *saga.Saga, time.Time) ([]saga.Event, error) {
+			events: func(list []saga.Event, _ *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
 				if id == culprit {
 					panic("on purpose")
 				}
-				return []saga.Event{{Kind: saga.OperatorPause, Actor: "operator"}}, nil
+				return append(list, saga.Event{Kind: saga.OperatorPause, Actor: "operator"}), nil
 			},
 		}
 	}
@@ -90,8 +90,8 @@ func (s *Service) Tell(ctx context.Context, ids []uuid.UUID, kind saga.EventKind
 	for i, id := range ids {
 		items[i] = item{
 			saga: id, door: doorAPI,
-			events: func(*saga.Definition, *saga.Saga, time.Time) ([]saga.Event, error) {
-				return []saga.Event{{Kind: kind, Actor: "operator"}}, nil
+			events: func(list []saga.Event, _ *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
+				return append(list, saga.Event{Kind: kind, Actor: "operator"}), nil
 			},
 		}
 	}
@@ -108,15 +108,15 @@ func (s *Service) Remembered(ctx context.Context, id uuid.UUID) (remembered, sto
 	if err != nil {
 		return remembered, stored, err
 	}
-	return remembered, t.sagas[id].Saga, nil
+	return remembered, t.sagas[0].Saga, nil
 }
 
 // Hear tells of every saga that a transaction of the write path has changed.
 func (s *Service) Hear(changed func(id uuid.UUID)) {
 	s.engine.committed = append(s.engine.committed, func(t *turn) {
-		for id, one := range t.sagas {
+		for i, one := range t.sagas {
 			if one != nil && one.changed {
-				changed(id)
+				changed(t.order[i])
 			}
 		}
 	})

@@ -25,7 +25,7 @@ func (s *Service) HandleReplies(ctx context.Context, records []*kgo.Record) erro
 		return err
 	}
 	door := &replies{
-		engine: s.engine, dispatcher: s.dispatcher, participants: c.replyTopics(s.config.Kafka.Topics()), log: s.log,
+		engine: s.engine, dispatcher: s.dispatcher, speakers: c.speakers(s.config.Kafka.Topics()), log: s.log,
 	}
 	return door.handle(ctx, records)
 }
@@ -69,9 +69,8 @@ func FuzzNewOrder(f *testing.F) {
 				if op == saga.OpUndo && step.Undo == "" {
 					continue
 				}
-				command, err := order.Command(d, &s, document, saga.Action{Step: i, Op: op, Generation: 1, Attempt: 1}, time.Now())
-				require.NoError(t, err)
-				_, err = proto.Marshal(command)
+				a := saga.Action{Step: i, Op: op, Generation: 1, Attempt: 1}
+				_, _, err := order.AppendCommand(nil, d, &s, document, a, time.Now())
 				require.NoError(t, err)
 			}
 		}

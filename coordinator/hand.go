@@ -94,10 +94,11 @@ func (h *hand) recall(ids []uuid.UUID) []*stored {
 func (h *hand) remember(t *turn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for id, s := range t.sagas {
+	for i, s := range t.sagas {
 		if s == nil {
 			continue
 		}
+		id := t.order[i]
 		delete(h.old, id)
 		if s.State.Ended() {
 			delete(h.young, id)

@@ -88,7 +88,9 @@ func (in *intake) submit(ctx context.Context, s submission) (acceptance, error) 
 func (in *intake) wish(ctx context.Context, id uuid.UUID, ev saga.Event, key *requestKey) (result, error) {
 	r, err := in.verbs.Do(ctx, item{
 		saga: id, door: doorAPI, key: key, span: trace.SpanContextFromContext(ctx),
-		events: func(*saga.Definition, *saga.Saga, time.Time) ([]saga.Event, error) { return []saga.Event{ev}, nil },
+		events: func(list []saga.Event, _ *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
+			return append(list, ev), nil
+		},
 	})
 	if err != nil {
 		return result{}, err

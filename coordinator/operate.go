@@ -39,7 +39,7 @@ func (a *api) CancelOrder(
 	d := a.catalogue.byHash[r.saga.Definition]
 	answer := coordinatorapi.CancelAnswer{
 		Answer: coordinatorapi.CancelAnswerAnswer(r.verdict.String()),
-		Status: coordinatorapi.OrderStatus(saga.StatusOf(d, &r.saga).String()),
+		Status: coordinatorapi.OrderStatus(saga.StatusOf(d, r.saga).String()),
 	}
 	headers := replayedHeader(r.replayed)
 	switch r.verdict {
@@ -118,7 +118,7 @@ func (a *api) ActOnSaga(
 	}
 	if ev.Kind == saga.OperatorClose {
 		residue := []coordinatorapi.Effect{}
-		for _, e := range saga.Residue(d, &r.saga) {
+		for _, e := range saga.Residue(d, r.saga) {
 			residue = append(residue, effectView(e))
 		}
 		answer.Residue = &residue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,10 +26,13 @@ import (
 type replies struct {
 	engine     *engine
 	dispatcher *dispatcher
-	// participants says who may write to a topic.
-	participants map[string]string
-	log          *slog.Logger
+	// speakers says who may write to a topic, as the actor of the history.
+	speakers map[string]string
+	log      *slog.Logger
 }
+
+// speakerPrefix stands before the name of a participant who is an actor.
+const speakerPrefix = "participant:"
 
 // handle applies a poll. An error means that the database is away: the same records come again.
 func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
@@ -36,7 +40,7 @@ func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
 		return err
 	}
 	var (
-		items   []item
+		items   = make([]item, 0, len(records))
 		refused []deadletter.Letter
 	)
 	for _, record := range records {
@@ -75,7 +79,7 @@ func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
 
 // item reads a record. The error says why it cannot be a reply.
 func (r *replies) item(record *kgo.Record) (item, error) {
-	participant, ok := r.participants[record.Topic]
+	speaker, ok := r.speakers[record.Topic]
 	if !ok {
 		return item{}, reject(deadletter.WrongTopic, "nobody replies on topic %s", record.Topic)
 	}
@@ -91,18 +95,19 @@ func (r *replies) item(record *kgo.Record) (item, error) {
 	if err != nil {
 		return item{}, reject(deadletter.Undecodable, "saga_id %q is no UUID", reply.GetSagaId())
 	}
+	participant, evidence := strings.TrimPrefix(speaker, speakerPrefix), envelope.ID
 	return item{
 		saga: id, door: doorReply, record: record, span: spanOf(record),
-		events: func(d *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
-			ev, err := saga.EventOf(d, reply, "participant:"+participant, envelope.ID)
+		events: func(list []saga.Event, d *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
+			ev, err := saga.EventOf(d, reply, speaker, evidence)
 			if err != nil {
-				return nil, &rejection{reason: deadletter.HandlerRefused, err: err}
+				return list, &rejection{reason: deadletter.HandlerRefused, err: err}
 			}
 			if asked := d.Steps()[ev.Step].Participant; asked != participant {
-				return nil, reject(deadletter.WrongTopic, "step %s is %s's, and %s answered on %s",
+				return list, reject(deadletter.WrongTopic, "step %s is %s's, and %s answered on %s",
 					reply.GetStep(), asked, participant, record.Topic)
 			}
-			return []saga.Event{ev}, nil
+			return append(list, ev), nil
 		},
 	}, nil
 }

@@ -145,8 +145,9 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	m := newMetrics(registry)
 	s := &Service{config: config, log: log, pool: pool, readers: readers, producer: producer}
 	s.engine = &engine{
-		pool: pool, catalogue: catalogue, topics: topics, partition: newPartitioner(config.Kafka.Partitions),
-		documents: newDocuments(documentsKept), hand: newHand(sagasKept), metrics: m, log: log,
+		pool: pool, catalogue: catalogue, commandTopics: catalogue.commandTopics(topics),
+		partition: newPartitioner(config.Kafka.Partitions), documents: newDocuments(documentsKept),
+		hand: newHand(sagasKept), metrics: m, log: log,
 	}
 	s.dispatcher = newDispatcher(producer, m, log)
 	s.outbox = newOutbox(pool, producer, topics.OrderEventsTopic(), log)
@@ -186,8 +187,8 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 
 func (s *Service) newConsumer(c *catalogue, registry *prometheus.Registry) (err error) {
 	topics := s.config.Kafka.Topics()
-	door := &replies{engine: s.engine, dispatcher: s.dispatcher, participants: c.replyTopics(topics), log: s.log}
-	names := make([]string, 0, len(door.participants))
+	door := &replies{engine: s.engine, dispatcher: s.dispatcher, speakers: c.speakers(topics), log: s.log}
+	names := make([]string, 0, len(door.speakers))
 	for _, p := range c.participants() {
 		names = append(names, topics.ReplyTopic(p))
 	}

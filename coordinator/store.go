@@ -230,11 +230,3 @@ func queueKeys(batch *pgx.Batch, names []keyName, into map[keyName]keyRow) {
 		return err
 	})
 }
-
-// timeOrNull is how a time that may be none goes into an array parameter.
-func timeOrNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}

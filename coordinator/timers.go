@@ -49,9 +49,9 @@ type timers struct {
 
 // hear keeps the alarms of what this coordinator writes.
 func (t *timers) hear(turn *turn) {
-	for id, s := range turn.sagas {
+	for i, s := range turn.sagas {
 		if s != nil && s.history != nil {
-			t.alarms.set(id, s.NextDue(), whyOf(s.d, &s.Saga, s.partition))
+			t.alarms.set(turn.order[i], s.NextDue(), whyOf(s.d, &s.Saga, s.partition))
 		}
 	}
 }
@@ -202,7 +202,7 @@ func (t *timers) setAgain(ctx context.Context, id uuid.UUID, r *result, now time
 	if due.IsZero() || due.Before(now) && !t.owns(r.partition) {
 		return
 	}
-	why := whyOf(t.engine.catalogue.byHash[r.saga.Definition], &r.saga, r.partition)
+	why := whyOf(t.engine.catalogue.byHash[r.saga.Definition], r.saga, r.partition)
 	if !due.After(now) {
 		due = now.Add(why.putOff(now))
 	}
@@ -211,9 +211,8 @@ func (t *timers) setAgain(ctx context.Context, id uuid.UUID, r *result, now time
 
 // due lists the timers of a saga that have fired, without the resends that are put off: those that are held back, and
 // those that find no room in the budget.
-func (t *timers) due(d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error) {
-	evs := s.DueEvents(now)
-	return slices.DeleteFunc(evs, func(ev saga.Event) bool {
+func (t *timers) due(list []saga.Event, d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Event, error) {
+	return append(list, slices.DeleteFunc(s.DueEvents(now), func(ev saga.Event) bool {
 		if ev.Kind != saga.TimerFired {
 			return false
 		}
@@ -230,7 +229,7 @@ func (t *timers) due(d *saga.Definition, s *saga.Saga, now time.Time) ([]saga.Ev
 		}
 		t.count("sent")
 		return false
-	}), nil
+	})...), nil
 }
 
 // heldBack says that a command is not sent again for now, because the participant has unread commands: ours is queued and

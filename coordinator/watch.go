@@ -67,9 +67,9 @@ func (w *watch) hear(t *turn) {
 	if len(w.watchers) == 0 {
 		return
 	}
-	for id, s := range t.sagas {
+	for i, s := range t.sagas {
 		if s != nil && len(s.history) > 0 {
-			w.wake(id, s.Revision)
+			w.wake(t.order[i], s.Revision)
 		}
 	}
 }

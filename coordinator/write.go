@@ -74,8 +74,8 @@ func (e *engine) queueClock(batch *pgx.Batch) int {
 
 // each calls do for the sagas of the turn that changed, in the order of their ids.
 func (t *turn) each(do func(*subject) error) error {
-	for _, id := range t.order {
-		if s := t.sagas[id]; s != nil && s.changed {
+	for _, s := range t.sagas {
+		if s != nil && s.changed {
 			if err := do(s); err != nil {
 				return err
 			}
@@ -84,19 +84,50 @@ func (t *turn) each(do func(*subject) error) error {
 	return nil
 }
 
+// recordSize is about how many bytes the record of a saga has.
+const recordSize = 512
+
+// texts are records one after the other.
+type texts []byte
+
+// record adds one and returns it.
+func (t *texts) record(s *saga.Saga) ([]byte, error) {
+	at := len(*t)
+	all, err := saga.MarshalRecord(*t, s)
+	if err != nil {
+		return nil, fmt.Errorf("encoding saga %s: %w", s.ID, err)
+	}
+	*t = all
+	return all[at:len(all):len(all)], nil
+}
+
+// instants are what the times of an array parameter, of which some may be none, point to.
+type instants []time.Time
+
+func (i *instants) orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	*i = append(*i, t)
+	return &(*i)[len(*i)-1]
+}
+
 func (t *turn) queueUpdates(batch *pgx.Batch) error {
+	n := len(t.sagas)
 	var (
-		ids                         []uuid.UUID
-		states, statuses, attention []int16
-		paused                      []bool
-		revisions, read             []int64
-		due, ended                  []*time.Time
-		records                     [][]byte
+		ids                         = make([]uuid.UUID, 0, n)
+		states, statuses, attention = make([]int16, 0, n), make([]int16, 0, n), make([]int16, 0, n)
+		paused                      = make([]bool, 0, n)
+		revisions, read             = make([]int64, 0, n), make([]int64, 0, n)
+		due, ended                  = make([]*time.Time, 0, n), make([]*time.Time, 0, n)
+		records                     = make([][]byte, 0, n)
+		times                       = make(instants, 0, 2*n)
+		text                        = make(texts, 0, n*recordSize)
 	)
 	err := t.each(func(s *subject) error {
-		record, err := saga.MarshalRecord(nil, &s.Saga)
+		record, err := text.record(&s.Saga)
 		if err != nil {
-			return fmt.Errorf("encoding saga %s: %w", s.ID, err)
+			return err
 		}
 		s.status = saga.StatusOf(s.d, &s.Saga)
 		ids = append(ids, s.ID)
@@ -105,9 +136,9 @@ func (t *turn) queueUpdates(batch *pgx.Batch) error {
 		attention = append(attention, int16(s.Attention.Kind))
 		paused = append(paused, s.Paused)
 		revisions, read = append(revisions, s.Revision), append(read, s.before.Revision)
-		due = append(due, timeOrNull(s.NextDue()))
+		due = append(due, times.orNull(s.NextDue()))
 		records = append(records, record)
-		ended = append(ended, timeOrNull(s.EndedAt))
+		ended = append(ended, times.orNull(s.EndedAt))
 		return nil
 	})
 	if err != nil || len(ids) == 0 {
@@ -124,9 +155,9 @@ func (t *turn) queueChecks(batch *pgx.Batch) {
 		ids  []uuid.UUID
 		read []int64
 	)
-	for _, id := range t.order {
-		if s := t.sagas[id]; s != nil && !s.changed && (s.remembered || len(s.history) > 0) {
-			ids, read = append(ids, id), append(read, s.before.Revision)
+	for i, s := range t.sagas {
+		if s != nil && !s.changed && (s.remembered || len(s.history) > 0) {
+			ids, read = append(ids, t.order[i]), append(read, s.before.Revision)
 		}
 	}
 	if len(ids) > 0 {
@@ -140,8 +171,8 @@ func (t *turn) queueHistory(batch *pgx.Batch) {
 		revisions []int64
 		bodies    [][]byte
 	)
-	for _, id := range t.order {
-		s := t.sagas[id]
+	for i, id := range t.order {
+		s := t.sagas[i]
 		if s == nil || len(s.history) == 0 {
 			continue
 		}
@@ -179,8 +210,8 @@ func (t *turn) queueAttention(batch *pgx.Batch) {
 
 // queueMark lowers the mark below which no saga is open, for one that is opened again.
 func (t *turn) queueMark(batch *pgx.Batch) {
-	for _, id := range t.order { // the lowest comes first
-		s := t.sagas[id]
+	for i, id := range t.order { // the lowest comes first
+		s := t.sagas[i]
 		if s != nil && s.changed && s.before.State.Ended() && !s.State.Ended() {
 			batch.Queue(lowerMarkSQL, id)
 			return

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -12,7 +14,6 @@ import (
 	notificationv1 "recourse.dev/schemas/gen/recourse/notification/v1"
 	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
 	paymentv1 "recourse.dev/schemas/gen/recourse/payment/v1"
-	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 	shippingv1 "recourse.dev/schemas/gen/recourse/shipping/v1"
 )
 
@@ -22,13 +23,12 @@ const HoldMargin = 30 * time.Minute
 
 // source is what a command is made of.
 type source struct {
-	d    *saga.Definition
-	s    *saga.Saga
-	o    *orderv1.Order
-	meta *sagav1.CommandMeta
+	d *saga.Definition
+	s *saga.Saga
+	o *orderv1.Order
 }
 
-// builders make the commands, by the full message name that the definition gives.
+// builders make the commands without their meta, by the full message name that the definition gives.
 var builders = map[string]func(source) proto.Message{
 	"recourse.inventory.v1.ReserveStock":        reserveStock,
 	"recourse.inventory.v1.ReleaseStock":        releaseStock,
@@ -41,25 +41,59 @@ var builders = map[string]func(source) proto.Message{
 	"recourse.notification.v1.SendConfirmation": sendConfirmation,
 }
 
-// Command builds the message of a Send action from the order and from what the
-// saga's earlier steps brought back. now is the instant of the transaction.
-func Command(
-	d *saga.Definition, s *saga.Saga, o *orderv1.Order, a saga.Action, now time.Time,
-) (proto.Message, error) {
-	step := d.Steps()[a.Step]
-	name, op := step.Do, sagav1.Operation_OPERATION_DO
+// AppendCommand appends the message of a Send action to dst: it is built from the order and from what the saga's earlier
+// steps brought back, and the name is that of its type. now is the instant of the transaction.
+//
+// The meta, which is field 1 of every command, is encoded without the generated type: building it took half of the time
+// of a command and 7 of its allocations. A test holds the whole to be canonical, byte for byte.
+func AppendCommand(
+	dst []byte, d *saga.Definition, s *saga.Saga, o *orderv1.Order, a saga.Action, now time.Time,
+) (name string, _ []byte, _ error) {
+	step := &d.Steps()[a.Step]
+	name = step.Do
 	if a.Op == saga.OpUndo {
-		name, op = step.Undo, sagav1.Operation_OPERATION_UNDO
+		name = step.Undo
 	}
 	build, ok := builders[name]
 	if !ok {
-		return nil, fmt.Errorf("step %s of %s: no builder for command %q; add one in coordinator/order/command.go",
+		return name, dst, fmt.Errorf("step %s of %s: no builder for command %q; add one in coordinator/order/command.go",
 			step.Name, d.Name(), name)
 	}
-	return build(source{d: d, s: s, o: o, meta: &sagav1.CommandMeta{
-		SagaId: s.ID.String(), OrderId: s.OrderID.String(), Step: step.Name, Generation: a.Generation,
-		Operation: op, Attempt: a.Attempt, IssuedAt: timestamppb.New(now),
-	}}), nil
+	dst = appendMeta(dst, s, step, a, now)
+	dst, err := proto.MarshalOptions{}.MarshalAppend(dst, build(source{d: d, s: s, o: o}))
+	if err != nil {
+		return name, dst, fmt.Errorf("step %s of %s: encoding %s: %w", step.Name, d.Name(), name, err)
+	}
+	return name, dst, nil
+}
+
+// appendMeta appends the field with the recourse.saga.v1.CommandMeta.
+func appendMeta(dst []byte, s *saga.Saga, step *saga.Step, a saga.Action, now time.Time) []byte {
+	var room [256]byte
+	meta := appendID(room[:0], 1, s.ID)
+	meta = appendID(meta, 2, s.OrderID)
+	meta = protowire.AppendString(protowire.AppendTag(meta, 3, protowire.BytesType), step.Name)
+	meta = appendNumber(meta, 4, uint64(a.Generation))
+	meta = appendNumber(meta, 5, uint64(a.Op)) // the numbers of sagav1.Operation are the same
+	meta = appendNumber(meta, 6, uint64(a.Attempt))
+	var at [24]byte
+	issued := appendNumber(at[:0], 1, uint64(now.Unix()))
+	issued = appendNumber(issued, 2, uint64(now.Nanosecond()))
+	meta = protowire.AppendBytes(protowire.AppendTag(meta, 7, protowire.BytesType), issued)
+	return protowire.AppendBytes(protowire.AppendTag(dst, 1, protowire.BytesType), meta)
+}
+
+func appendID(b []byte, field protowire.Number, id uuid.UUID) []byte {
+	text, _ := id.MarshalText() // never fails
+	return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), text)
+}
+
+// appendNumber leaves zero out, as proto3 has it.
+func appendNumber(b []byte, field protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), v)
 }
 
 // handle finds what a step brought back, for example its tracking number.
@@ -85,7 +119,7 @@ func reserveStock(c source) proto.Message {
 		deadline = c.s.CreatedAt.Add(c.d.Deadline())
 	}
 	m := &inventoryv1.ReserveStock{
-		Meta: c.meta, ExpiresAt: timestamppb.New(deadline.Add(HoldMargin)), ShipToCountry: c.o.GetShipTo().GetCountry(),
+		ExpiresAt: timestamppb.New(deadline.Add(HoldMargin)), ShipToCountry: c.o.GetShipTo().GetCountry(),
 	}
 	for _, l := range c.o.GetLines() {
 		m.Lines = append(m.Lines, &inventoryv1.StockLine{LineId: l.GetLineId(), Sku: l.GetSku(), Quantity: l.GetQuantity()})
@@ -94,28 +128,28 @@ func reserveStock(c source) proto.Message {
 }
 
 func releaseStock(c source) proto.Message {
-	return &inventoryv1.ReleaseStock{Meta: c.meta, Reason: c.reason()}
+	return &inventoryv1.ReleaseStock{Reason: c.reason()}
 }
 
-func commitStock(c source) proto.Message { return &inventoryv1.CommitStock{Meta: c.meta} }
+func commitStock(source) proto.Message { return &inventoryv1.CommitStock{} }
 
 func authorizePayment(c source) proto.Message {
 	return &paymentv1.AuthorizePayment{
-		Meta: c.meta, AmountMinor: c.o.GetTotalMinor(), Currency: c.o.GetCurrency(),
+		AmountMinor: c.o.GetTotalMinor(), Currency: c.o.GetCurrency(),
 		PaymentToken: c.o.GetPaymentToken(), CustomerId: c.o.GetCustomerId(), Reference: c.o.GetReference(),
 	}
 }
 
 func voidAuthorization(c source) proto.Message {
-	return &paymentv1.VoidAuthorization{Meta: c.meta, Reason: c.reason()}
+	return &paymentv1.VoidAuthorization{Reason: c.reason()}
 }
 
 func capturePayment(c source) proto.Message {
-	return &paymentv1.CapturePayment{Meta: c.meta, AmountMinor: c.o.GetTotalMinor(), Currency: c.o.GetCurrency()}
+	return &paymentv1.CapturePayment{AmountMinor: c.o.GetTotalMinor(), Currency: c.o.GetCurrency()}
 }
 
 func createShipment(c source) proto.Message {
-	m := &shippingv1.CreateShipment{Meta: c.meta, ShipTo: c.o.GetShipTo(), Reference: c.o.GetReference()}
+	m := &shippingv1.CreateShipment{ShipTo: c.o.GetShipTo(), Reference: c.o.GetReference()}
 	for _, l := range c.o.GetLines() {
 		m.Items = append(m.Items, &shippingv1.ShipmentItem{LineId: l.GetLineId(), Sku: l.GetSku(), Quantity: l.GetQuantity()})
 	}
@@ -123,7 +157,7 @@ func createShipment(c source) proto.Message {
 }
 
 func cancelShipment(c source) proto.Message {
-	return &shippingv1.CancelShipment{Meta: c.meta, Reason: c.reason()}
+	return &shippingv1.CancelShipment{Reason: c.reason()}
 }
 
 func sendConfirmation(c source) proto.Message {
@@ -132,7 +166,7 @@ func sendConfirmation(c source) proto.Message {
 		to = c.o.GetShipTo()
 	}
 	return &notificationv1.SendConfirmation{
-		Meta: c.meta, Email: to.GetEmail(), Name: to.GetName(), Locale: c.o.GetLocale(),
+		Email: to.GetEmail(), Name: to.GetName(), Locale: c.o.GetLocale(),
 		Reference: c.o.GetReference(), Lines: c.o.GetLines(),
 		Total:          &orderv1.Money{Minor: c.o.GetTotalMinor(), Currency: c.o.GetCurrency()},
 		TrackingNumber: c.handle("create_shipment", "tracking_number"),

@@ -1,6 +1,7 @@
 package order_test
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
@@ -107,11 +109,8 @@ func TestCommand_every_step(t *testing.T) {
 				if name == "" {
 					continue
 				}
-				m, err := order.Command(d, &s, o, saga.Action{Kind: saga.Send, Step: i, Op: op, Generation: 3, Attempt: 2}, now)
-				require.NoError(t, err)
+				m := command(t, d, &s, o, saga.Action{Kind: saga.Send, Step: i, Op: op, Generation: 3, Attempt: 2}, now)
 				require.Equal(t, protoreflect.FullName(name), m.ProtoReflect().Descriptor().FullName())
-				_, err = protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(name))
-				require.NoError(t, err)
 				meta := m.(interface{ GetMeta() *sagav1.CommandMeta }).GetMeta()
 				require.Equal(t, step.Name, meta.GetStep())
 				require.Equal(t, s.ID.String(), meta.GetSagaId())
@@ -119,9 +118,30 @@ func TestCommand_every_step(t *testing.T) {
 				require.Equal(t, uint32(3), meta.GetGeneration())
 				require.Equal(t, uint32(2), meta.GetAttempt())
 				require.Equal(t, sagav1.Operation(op), meta.GetOperation())
+				require.Equal(t, now, meta.GetIssuedAt().AsTime())
 			}
 		}
 	}
+}
+
+// command builds one behind other bytes and reads it back. It is the message as the generated types encode it.
+func command(
+	t *testing.T, d *saga.Definition, s *saga.Saga, o *orderv1.Order, a saga.Action, now time.Time,
+) proto.Message {
+	t.Helper()
+	const before = "before"
+	name, text, err := order.AppendCommand([]byte(before), d, s, o, a, now)
+	require.NoError(t, err)
+	body, found := bytes.CutPrefix(text, []byte(before))
+	require.True(t, found)
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(name))
+	require.NoError(t, err)
+	m := kind.New().Interface()
+	require.NoError(t, proto.Unmarshal(body, m))
+	canonical, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	require.NoError(t, err)
+	require.Equal(t, canonical, body)
+	return m
 }
 
 func TestCommand_holds_stock_beyond_the_deadline(t *testing.T) {
@@ -130,8 +150,7 @@ func TestCommand_holds_stock_beyond_the_deadline(t *testing.T) {
 	require.NoError(t, err)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := saga.Decide(d, saga.New(d, uuid.New(), uuid.New()), saga.Event{Kind: saga.Accepted, At: now.Add(time.Hour)}, now).Saga
-	m, err := order.Command(d, &s, validOrder(), saga.Action{Step: 0, Op: saga.OpDo}, now)
-	require.NoError(t, err)
+	m := command(t, d, &s, validOrder(), saga.Action{Step: 0, Op: saga.OpDo}, now)
 	require.Equal(t, now.Add(time.Hour+order.HoldMargin), m.(*inventoryv1.ReserveStock).GetExpiresAt().AsTime())
 }
 
@@ -145,8 +164,7 @@ func TestCommand_confirmation_goes_to_who_pays(t *testing.T) {
 	shipment, _ := d.Index("create_shipment")
 	s.Steps[shipment].Handles = map[string]string{"tracking_number": "T1", "carrier": "C"}
 	step, _ := d.Index("send_confirmation")
-	m, err := order.Command(d, &s, o, saga.Action{Step: step, Op: saga.OpDo}, time.Now())
-	require.NoError(t, err)
+	m := command(t, d, &s, o, saga.Action{Step: step, Op: saga.OpDo}, time.Now())
 	mail := m.(*notificationv1.SendConfirmation)
 	require.Equal(t, "grace@example.com", mail.GetEmail())
 	require.Equal(t, "T1", mail.GetTrackingNumber())
