@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 
 	"recourse.dev/coordinator/order"
 	"recourse.dev/coordinator/saga"
@@ -45,12 +46,20 @@ func (s *Service) Accept(ctx context.Context, keys []string, orders []*coordinat
 
 // Reply applies one reply for each saga in one transaction.
 func (s *Service) Reply(ctx context.Context, ids []uuid.UUID, reply *sagav1.Reply) (commands int, err error) {
+	value, err := proto.Marshal(reply)
+	if err != nil {
+		return 0, err
+	}
+	said, err := saga.ReadReply(value)
+	if err != nil {
+		return 0, err
+	}
 	items := make([]item, len(ids))
 	for i, id := range ids {
 		items[i] = item{
 			saga: id, door: doorReply,
 			events: func(list []saga.Event, d *saga.Definition, _ *saga.Saga, _ time.Time) ([]saga.Event, error) {
-				ev, err := saga.EventOf(d, reply, "participant:test", "test")
+				ev, err := saga.EventOf(d, &said, "participant:test", "test")
 				return append(list, ev), err
 			},
 		}

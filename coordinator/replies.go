@@ -18,7 +18,6 @@ import (
 	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/message"
 	"recourse.dev/pkg/pg"
-	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
 
 // replies is the door through which participants speak. A poll of records is one transaction; its commands are sent
@@ -43,8 +42,9 @@ func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
 		items   = make([]item, 0, len(records))
 		refused []deadletter.Letter
 	)
-	for _, record := range records {
-		it, err := r.item(record)
+	said := make([]saga.Reply, len(records))
+	for i, record := range records {
+		it, err := r.item(record, &said[i])
 		if err != nil {
 			r.log.WarnContext(ctx, "parking a record", "topic", record.Topic, "partition", record.Partition,
 				"offset", record.Offset, "error", err)
@@ -77,23 +77,28 @@ func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
 	return crash.Fail(crash.CoordinatorBeforeOffsets)
 }
 
-// item reads a record. The error says why it cannot be a reply.
-func (r *replies) item(record *kgo.Record) (item, error) {
+// item reads a record into reply. The error says why it cannot be one.
+func (r *replies) item(record *kgo.Record, reply *saga.Reply) (item, error) {
 	speaker, ok := r.speakers[record.Topic]
 	if !ok {
 		return item{}, reject(deadletter.WrongTopic, "nobody replies on topic %s", record.Topic)
 	}
-	envelope, body, err := message.Decode(record)
+	envelope, err := message.Open(record)
 	if err != nil {
 		return item{}, err
 	}
-	reply, ok := body.(*sagav1.Reply)
-	if !ok {
+	if envelope.Type != saga.ReplyType {
+		if _, _, err := message.Decode(record); err != nil {
+			return item{}, err
+		}
 		return item{}, reject(deadletter.WrongTopic, "a %s has no business on a topic of replies", envelope.Type)
 	}
-	id, err := uuid.Parse(reply.GetSagaId())
+	if *reply, err = saga.ReadReply(record.Value); err != nil {
+		return item{}, &rejection{reason: deadletter.Undecodable, err: err}
+	}
+	id, err := uuid.ParseBytes(reply.SagaID)
 	if err != nil {
-		return item{}, reject(deadletter.Undecodable, "saga_id %q is no UUID", reply.GetSagaId())
+		return item{}, reject(deadletter.Undecodable, "saga_id %q is no UUID", reply.SagaID)
 	}
 	participant, evidence := strings.TrimPrefix(speaker, speakerPrefix), envelope.ID
 	return item{
@@ -105,7 +110,7 @@ func (r *replies) item(record *kgo.Record) (item, error) {
 			}
 			if asked := d.Steps()[ev.Step].Participant; asked != participant {
 				return list, reject(deadletter.WrongTopic, "step %s is %s's, and %s answered on %s",
-					reply.GetStep(), asked, participant, record.Topic)
+					reply.Step, asked, participant, record.Topic)
 			}
 			return append(list, ev), nil
 		},

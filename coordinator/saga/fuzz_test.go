@@ -1,6 +1,7 @@
 package saga_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -77,7 +78,7 @@ func ofMessage(r *sagav1.SagaRecord) saga.Saga {
 		s.Steps[i] = saga.StepStatus{
 			State: saga.StepState(st.GetState()), Generation: st.GetGeneration(), Attempt: st.GetAttempt(),
 			Since: instant(st.GetSince()), Due: instant(st.GetDue()), Seq: st.GetEffectSeq(),
-			Effects: saga.EffectsOf(st.GetEffects()), Handles: st.GetHandles(),
+			Effects: effectsOf(st.GetEffects()), Handles: st.GetHandles(),
 			Code: st.GetRefusalCode(), Detail: st.GetRefusalDetail(), Evidence: st.GetEvidence(),
 			IssuedAt: instant(st.GetIssuedAt()), EverIssued: st.GetEverIssued(),
 		}
@@ -95,6 +96,7 @@ func ofMessage(r *sagav1.SagaRecord) saga.Saga {
 // refused with a reason, no answer makes a saga lie about what it holds, and what it becomes can be stored.
 func FuzzReply(f *testing.F) {
 	d := fuzzed()
+	var last []byte
 	for _, reply := range []*sagav1.Reply{
 		{Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{
 			Effects: []*sagav1.Effect{{Kind: "\x00", Amount: -1 << 63}}, Handles: map[string]string{"a": "b"},
@@ -115,6 +117,8 @@ func FuzzReply(f *testing.F) {
 			value, err := proto.Marshal(reply)
 			require.NoError(f, err)
 			f.Add([]byte{0, 1, 2, 3}, value, value)
+			f.Add([]byte{1}, slices.Concat(value, last), slices.Concat(value, value)) // in pieces
+			last = value
 		}
 	}
 	f.Fuzz(func(t *testing.T, others, first, second []byte) {
@@ -137,18 +141,26 @@ func FuzzReply(f *testing.F) {
 		apply(saga.Event{Kind: saga.Accepted})
 		for i, other := range append(others[:min(len(others), 40):min(len(others), 40)], 0) {
 			for _, data := range [][]byte{first, second} {
-				var reply sagav1.Reply
-				if proto.Unmarshal(data, &reply) != nil {
+				var message sagav1.Reply
+				if proto.Unmarshal(data, &message) != nil {
+					_, err := saga.ReadReply(data)
+					require.ErrorContains(t, err, "decoding a reply")
 					continue
 				}
+				reply, err := saga.ReadReply(data)
+				require.NoError(t, err)
+				require.Equal(t, message.GetSagaId(), string(reply.SagaID))
+				require.Equal(t, message.GetStep(), string(reply.Step))
 				if int(other)%3 == 1 {
-					reply.Step = d.Steps()[i%len(d.Steps())].Name
+					reply.Step = []byte(d.Steps()[i%len(d.Steps())].Name)
 				}
 				ev, err := saga.EventOf(d, &reply, "participant:test", "evidence")
 				if err != nil {
 					require.ErrorContains(t, err, "reply")
 					continue
 				}
+				require.Equal(t, string(reply.Step), d.Steps()[ev.Step].Name)
+				require.Equal(t, eventOf(&message, ev.Step), ev)
 				apply(ev)
 			}
 			now = now.Add(time.Duration(other) * time.Minute)
@@ -162,6 +174,45 @@ func FuzzReply(f *testing.F) {
 			}[int(other)%6])
 		}
 	})
+}
+
+// eventOf is the event of a reply as the generated types read it.
+func eventOf(r *sagav1.Reply, step int) saga.Event {
+	ev := saga.Event{
+		Step: step, Generation: r.GetGeneration(), Op: saga.Op(r.GetOperation()), Attempt: r.GetAttempt(),
+		Seq: r.GetEffectSeq(), Actor: "participant:test", Evidence: "evidence",
+	}
+	kinds := [2]saga.EventKind{} // to a do, to an undo
+	switch o := r.GetOutcome().(type) {
+	case *sagav1.Reply_Done:
+		kinds = [2]saga.EventKind{saga.ReplyDone}
+		if ev.Effects = effectsOf(o.Done.GetEffects()); len(o.Done.GetHandles()) > 0 { // as with those of a record
+			ev.Handles = o.Done.GetHandles()
+		}
+	case *sagav1.Reply_Refused:
+		kinds = [2]saga.EventKind{saga.ReplyRefused, saga.UndoRefused}
+		ev.Code, ev.Detail = o.Refused.GetCode(), o.Refused.GetDetail()
+	case *sagav1.Reply_Retry:
+		kinds = [2]saga.EventKind{saga.ReplyRetry, saga.UndoRetry}
+		ev.At, ev.Detail = o.Retry.GetNotBefore().AsTime(), o.Retry.GetReason()
+	case *sagav1.Reply_InDoubt:
+		kinds = [2]saga.EventKind{saga.ReplyInDoubt, saga.UndoDoubted}
+		ev.At, ev.Detail = o.InDoubt.GetNextProbe().AsTime(), o.InDoubt.GetReason()
+	case *sagav1.Reply_Undone:
+		kinds = [2]saga.EventKind{1: saga.UndoDone}
+	case *sagav1.Reply_Fenced:
+		kinds = [2]saga.EventKind{saga.ReplyFenced}
+	}
+	ev.Kind = kinds[r.GetOperation()-sagav1.Operation_OPERATION_DO]
+	return ev
+}
+
+func effectsOf(list []*sagav1.Effect) []saga.Effect {
+	var out []saga.Effect
+	for _, e := range list {
+		out = append(out, saga.Effect{Kind: e.GetKind(), Amount: e.GetAmount(), Unit: e.GetUnit(), Handle: e.GetHandle()})
+	}
+	return out
 }
 
 // fuzzed has a step of every kind.

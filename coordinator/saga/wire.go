@@ -180,7 +180,7 @@ func (st *StepStatus) decode(b []byte) error {
 			st.Effects = append(st.Effects, Effect{})
 			return st.Effects[len(st.Effects)-1].decode(v)
 		case 8:
-			return st.handle(v)
+			return handle(&st.Handles, v)
 		case 9:
 			return text(&st.Code, v)
 		case 10:
@@ -214,7 +214,8 @@ func (f *Effect) decode(b []byte) error {
 	})
 }
 
-func (st *StepStatus) handle(b []byte) error {
+// handle reads an entry of a map of handles.
+func handle(all *map[string]string, b []byte) error {
 	var name, value string
 	err := fields(b, func(int, uint64) {}, func(field int, v []byte) error {
 		switch field {
@@ -228,10 +229,10 @@ func (st *StepStatus) handle(b []byte) error {
 	if err != nil {
 		return err
 	}
-	if st.Handles == nil {
-		st.Handles = make(map[string]string)
+	if *all == nil {
+		*all = make(map[string]string)
 	}
-	st.Handles[name] = value
+	(*all)[name] = value
 	return nil
 }
 
@@ -300,4 +301,18 @@ func UnmarshalRecord(data []byte, s *Saga) error {
 		return fmt.Errorf("decoding the record of saga %s: %w", s.ID, err)
 	}
 	return nil
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func instant(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
 }

@@ -170,6 +170,9 @@ func Decode(r *kgo.Record) (Envelope, proto.Message, error) {
 	return e, data, nil
 }
 
+// Open reads the envelope alone, for a reader that knows the type and has a way of its own to read the value.
+func Open(r *kgo.Record) (Envelope, error) { return decodeEnvelope(r) }
+
 func decodeEnvelope(r *kgo.Record) (Envelope, error) {
 	var (
 		e                    Envelope
