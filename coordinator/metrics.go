@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"recourse.dev/coordinator/saga"
 )
 
 // metrics are what a coordinator counts besides HTTP and Kafka, which count themselves.
@@ -66,10 +68,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // door of new orders, for metrics.
 const doorIntake door = "intake"
 
+// applied counts the items of a turn, which have all come through one door.
 func (m *metrics) applied(items []item, results []result, took time.Duration) {
 	d := string(items[0].door)
 	m.batch.WithLabelValues(d).Observe(float64(len(items)))
 	m.seconds.WithLabelValues(d).Observe(took.Seconds())
+	outcomes := make(map[string]float64) // a counter is looked up once for a turn
 	for i := range results {
 		outcome := "applied"
 		switch err := results[i].err; {
@@ -81,7 +85,10 @@ func (m *metrics) applied(items []item, results []result, took time.Duration) {
 		default:
 			outcome = "rejected"
 		}
-		m.events.WithLabelValues(string(items[i].door), outcome).Inc()
+		outcomes[outcome]++
+	}
+	for outcome, n := range outcomes {
+		m.events.WithLabelValues(d, outcome).Add(n)
 	}
 }
 
@@ -89,15 +96,19 @@ func (m *metrics) accepted(answers []acceptance, took time.Duration) {
 	d := string(doorIntake)
 	m.batch.WithLabelValues(d).Observe(float64(len(answers)))
 	m.seconds.WithLabelValues(d).Observe(took.Seconds())
+	outcomes := make(map[string]float64)
 	for _, a := range answers {
 		switch {
 		case a.err != nil:
-			m.orders.WithLabelValues("key_reused").Inc()
+			outcomes["key_reused"]++
 		case a.replayed:
-			m.orders.WithLabelValues("replayed").Inc()
+			outcomes["replayed"]++
 		default:
-			m.orders.WithLabelValues("accepted").Inc()
+			outcomes["accepted"]++
 		}
+	}
+	for outcome, n := range outcomes {
+		m.orders.WithLabelValues(outcome).Add(n)
 	}
 }
 
@@ -105,9 +116,13 @@ func (m *metrics) accepted(answers []acceptance, took time.Duration) {
 func (m *metrics) hear(t *turn) {
 	m.sends.Add(float64(len(t.commands)))
 	m.parked.Add(float64(len(t.parked)))
+	ended := make(map[saga.State]float64)
 	for _, s := range t.sagas {
 		if s != nil && s.ends() {
-			m.ended.WithLabelValues(s.State.String()).Inc()
+			ended[s.State]++
 		}
+	}
+	for state, n := range ended {
+		m.ended.WithLabelValues(state.String()).Add(n)
 	}
 }
