@@ -85,7 +85,7 @@ func (t *turn) each(do func(*subject) error) error {
 }
 
 // recordSize is about how many bytes the record of a saga has.
-const recordSize = 512
+const recordSize = 400
 
 // texts are records one after the other.
 type texts []byte
