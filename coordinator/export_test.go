@@ -136,6 +136,9 @@ func (s *Service) RaiseMark(ctx context.Context, until time.Time) error {
 	return (&housekeeping{pool: s.pool, log: s.log}).raiseMark(ctx, until)
 }
 
+// MaxWaits is how many requests may wait for an end.
+const MaxWaits = maxWaits
+
 // Prune deletes what is kept long enough.
 func (s *Service) Prune(ctx context.Context) error { return s.pruner().prune(ctx) }
 

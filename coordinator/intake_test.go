@@ -6,10 +6,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"recourse.dev/coordinator"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
 )
 
@@ -77,6 +79,42 @@ func TestSubmit_waits_for_the_end(t *testing.T) {
 	s.world.answer(mute("reserve_stock/do"))
 	a = n.call("POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": "w2", "Prefer": "wait=1"})
 	require.Equal(t, http.StatusAccepted, a.Status, "it does not wait longer than asked for")
+}
+
+// A worker that is down must not turn requests that wait for it into a closed door for all others.
+func TestSubmit_does_not_wait_when_too_many_do(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, quiet)
+	s.world.answer(mute("reserve_stock/do"))
+	n := s.start(t)
+	// Repeats of one order: they wait as others do and are less work.
+	h := headers{"Idempotency-Key": "w", "Prefer": "wait=60"}
+	statuses := make(chan int, coordinator.MaxWaits)
+	for range coordinator.MaxWaits {
+		go func() { statuses <- n.call("POST", "/v1/orders", newOrder(), h).Status }()
+	}
+	require.Eventually(t, func() bool { return metric(n, "awaited_ends") == coordinator.MaxWaits }, waitFor, tick)
+
+	began := time.Now()
+	a := n.call("POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": "w2", "Prefer": "wait=60"})
+	require.Equal(t, http.StatusAccepted, a.Status, "it is taken, and answered at once")
+	require.Less(t, time.Since(began), waitFor)
+	var receipt coordinatorapi.OrderReceipt
+	a.into(t, &receipt)
+	require.Equal(t, "accepted", string(n.order(receipt.ID).Status))
+	cancelled := n.call("POST", "/v1/orders/"+receipt.ID.String()+"/cancel", nil, nil)
+	require.Equal(t, http.StatusAccepted, cancelled.Status, string(cancelled.Body))
+
+	s.world.answer(nil)
+	first := n.submit("w", newOrder())
+	c := s.world.received(first.ID, "reserve_stock/do")[0]
+	s.world.send(c, success(c))
+	for range coordinator.MaxWaits {
+		require.Equal(t, http.StatusOK, <-statuses)
+	}
+	require.Eventually(t, func() bool { return metric(n, "awaited_ends") == 0 }, waitFor, tick)
+	a = n.call("POST", "/v1/orders", newOrder(), headers{"Idempotency-Key": "w3", "Prefer": "wait=30"})
+	require.Equal(t, http.StatusOK, a.Status, "the places are free again")
 }
 
 func TestSubmit_waits_for_another_coordinator(t *testing.T) {

@@ -25,8 +25,10 @@ type api struct {
 	reader    *reader
 	watch     *watch
 	lags      *lags
-	producer  *kgo.Client
-	log       *slog.Logger
+	// waits has a place for each request that waits for an end.
+	waits    chan struct{}
+	producer *kgo.Client
+	log      *slog.Logger
 }
 
 var _ coordinatorapi.StrictServerInterface = (*api)(nil)

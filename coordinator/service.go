@@ -48,6 +48,7 @@ type Service struct {
 	admission  *admission
 	watch      *watch
 	timers     *timers
+	waits      chan struct{}
 }
 
 // Migrate brings the database and the topics to the shape that this build needs.
@@ -143,7 +144,9 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	}()
 
 	m := newMetrics(registry)
-	s := &Service{config: config, log: log, pool: pool, readers: readers, producer: producer}
+	s := &Service{
+		config: config, log: log, pool: pool, readers: readers, producer: producer, waits: make(chan struct{}, maxWaits),
+	}
 	s.engine = &engine{
 		pool: pool, catalogue: catalogue, commandTopics: catalogue.commandTopics(topics),
 		partition: newPartitioner(config.Kafka.Partitions), documents: newDocuments(documentsKept),
@@ -212,8 +215,8 @@ func (s *Service) newServer(ctx context.Context, c *catalogue, registry *prometh
 		return err
 	}
 	handlers := &api{
-		catalogue: c, intake: s.intake, reader: &reader{pool: s.readers, catalogue: c}, watch: s.watch, lags: s.lags, producer: s.producer,
-		log: s.log,
+		catalogue: c, intake: s.intake, reader: &reader{pool: s.readers, catalogue: c}, watch: s.watch, lags: s.lags,
+		producer: s.producer, waits: s.waits, log: s.log,
 	}
 	coordinatorapi.RegisterHandlers(s.server.Echo(),
 		routes{ServerInterface: coordinatorapi.NewStrictHandler(handlers, nil), api: handlers})
@@ -265,6 +268,9 @@ func (s *Service) gauges(reg prometheus.Registerer) {
 	})
 	gauge("waiting_requests", "Requests that wait for their transaction.", func() float64 {
 		return float64(s.intake.waiting())
+	})
+	gauge("awaited_ends", "Requests that wait for the end of their order (Prefer: wait).", func() float64 {
+		return float64(len(s.waits))
 	})
 }
 

@@ -21,6 +21,9 @@ import (
 const (
 	// maxWait is the longest that Prefer: wait may ask for.
 	maxWait = 60 * time.Second
+	// maxWaits bounds the requests that wait for an end. Each holds one of the server's places for as long as the slowest
+	// worker likes; with the event streams, which have half of the places, they leave a quarter to all others.
+	maxWaits = 512
 	// retryBroker is how long a shop is asked to stay away while the broker is.
 	retryBroker = 5 * time.Second
 )
@@ -127,8 +130,15 @@ func preferredWait(header string) (time.Duration, error) {
 	return 0, nil
 }
 
-// awaitEnd waits until the order's status is final. It is false when the time is over or the server stops first.
+// awaitEnd waits until the order's status is final. It is false when the time is over or the server stops first, and at
+// once when as many wait as may.
 func (a *api) awaitEnd(ctx context.Context, id uuid.UUID, wait time.Duration) bool {
+	select {
+	case a.waits <- struct{}{}:
+		defer func() { <-a.waits }()
+	default:
+		return false
+	}
 	w := a.watch.add(id)
 	defer a.watch.remove(w)
 	timer := time.NewTimer(wait)

@@ -1180,8 +1180,9 @@ type ClientInterface interface {
 	// CreateOrderWithBody Submit an order
 	//
 	// Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
-	// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
-	// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+	// answers 200 with the order; if the end takes longer, 202. It is 202 at once when too many requests wait already.
+	// The same Idempotency-Key with the same body makes no second order and gets the same answer, with
+	// `Idempotent-Replayed: true`; with another body it is 422.
 	//
 	// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
 	// is read. A repeat of an accepted order is answered all the same.
@@ -1194,8 +1195,9 @@ type ClientInterface interface {
 	// CreateOrder Submit an order
 	//
 	// Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
-	// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
-	// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+	// answers 200 with the order; if the end takes longer, 202. It is 202 at once when too many requests wait already.
+	// The same Idempotency-Key with the same body makes no second order and gets the same answer, with
+	// `Idempotent-Replayed: true`; with another body it is 422.
 	//
 	// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
 	// is read. A repeat of an accepted order is answered all the same.
@@ -1339,8 +1341,9 @@ func (c *Client) ListOrders(ctx context.Context, params *ListOrdersParams, reqEd
 // CreateOrderWithBody Submit an order
 //
 // Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
-// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
-// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+// answers 200 with the order; if the end takes longer, 202. It is 202 at once when too many requests wait already.
+// The same Idempotency-Key with the same body makes no second order and gets the same answer, with
+// `Idempotent-Replayed: true`; with another body it is 422.
 //
 // When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
 // is read. A repeat of an accepted order is answered all the same.
@@ -1363,8 +1366,9 @@ func (c *Client) CreateOrderWithBody(ctx context.Context, params *CreateOrderPar
 // CreateOrder Submit an order
 //
 // Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
-// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
-// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+// answers 200 with the order; if the end takes longer, 202. It is 202 at once when too many requests wait already.
+// The same Idempotency-Key with the same body makes no second order and gets the same answer, with
+// `Idempotent-Replayed: true`; with another body it is 422.
 //
 // When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
 // is read. A repeat of an accepted order is answered all the same.
@@ -2261,8 +2265,9 @@ type ClientWithResponsesInterface interface {
 	// CreateOrderWithBodyWithResponse Submit an order
 	//
 	// Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
-	// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
-	// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+	// answers 200 with the order; if the end takes longer, 202. It is 202 at once when too many requests wait already.
+	// The same Idempotency-Key with the same body makes no second order and gets the same answer, with
+	// `Idempotent-Replayed: true`; with another body it is 422.
 	//
 	// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
 	// is read. A repeat of an accepted order is answered all the same.
@@ -2275,8 +2280,9 @@ type ClientWithResponsesInterface interface {
 	// CreateOrderWithResponse Submit an order
 	//
 	// Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
-	// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
-	// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+	// answers 200 with the order; if the end takes longer, 202. It is 202 at once when too many requests wait already.
+	// The same Idempotency-Key with the same body makes no second order and gets the same answer, with
+	// `Idempotent-Replayed: true`; with another body it is 422.
 	//
 	// When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
 	// is read. A repeat of an accepted order is answered all the same.
@@ -2985,8 +2991,9 @@ func (c *ClientWithResponses) ListOrdersWithResponse(ctx context.Context, params
 // CreateOrderWithBodyWithResponse Submit an order
 //
 // Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
-// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
-// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+// answers 200 with the order; if the end takes longer, 202. It is 202 at once when too many requests wait already.
+// The same Idempotency-Key with the same body makes no second order and gets the same answer, with
+// `Idempotent-Replayed: true`; with another body it is 422.
 //
 // When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
 // is read. A repeat of an accepted order is answered all the same.
@@ -3005,8 +3012,9 @@ func (c *ClientWithResponses) CreateOrderWithBodyWithResponse(ctx context.Contex
 // CreateOrderWithResponse Submit an order
 //
 // Answers 202 as soon as the order is stored. With `Prefer: wait=N` it waits up to N seconds for the end and then
-// answers 200 with the order; if the end takes longer, 202. The same Idempotency-Key with the same body makes no
-// second order and gets the same answer, with `Idempotent-Replayed: true`; with another body it is 422.
+// answers 200 with the order; if the end takes longer, 202. It is 202 at once when too many requests wait already.
+// The same Idempotency-Key with the same body makes no second order and gets the same answer, with
+// `Idempotent-Replayed: true`; with another body it is 422.
 //
 // When a new order would have to wait for long, the answer is 429 `overloaded` with `Retry-After`, before the body
 // is read. A repeat of an accepted order is answered all the same.
@@ -5029,27 +5037,27 @@ var swaggerSpec = []string{
 	"rxVeHfBuwlnlLPm205HleVKEZnvhbofNzFKw5eHBMtG+uW1dxHFngRUZfRM1E17PDKLNrz1+0n6Sqcxm",
 	"z1I2m6UNjeAtzt4GlD7+uLDaJaAa9jgaRwJle2C2ADsEj33lUQD9kSydui5nr5FjEfoc4tdIOTddvyHj",
 	"qnJck7mQw2bEhSLj4di4IkoITqhq30n1TttvRujOfkaummAM4D9+mll3wCjPsjBq9CfirkNgXAwDZjxF",
-	"M9u4e7ecVgsO65IMb68vqhc0XYNyFb2xgW5AfvEBt07D0noafDoX6Zbk+DoXt9xC4zZjwGjVCrm4gdNV",
-	"s2pmffYJioxujQNnDK3ZlfNdODqVdhHr0l6Mx+j4/Wa8SVo3ZSEblPTobGmBOEKUmD3FCICLWeAcl2Qm",
-	"7kFmgqaQzhw4n0DL7Rm2r5zFNevZPd5ybApLU+O/1WVRxj2tHO/KFXd3yAnNsrpOCh2vtub8HnnWlraf",
-	"6nd0+7/uCJSZIxlLO116iY3Ay4XS5PUwrojH59wMTWBn0Tfji+Gfe3vZWuLsk8zBxmx31qgGpb8T6fbZ",
-	"xEF1Ce2hHZAx1PTwrcVQnwHo+kNQZcuirtDlnVnzZzaIWr27ArzQhmI37PRBJFWsrN9R2elo+xBH4+H4",
-	"eTHgyw33IqKSbS7cwfjSxpJSIvi/Ex1P1AydQEhIH7Rs7/OvPgn60OvM/A3048SCb7v87ZXv3sN+Do37",
-	"kbvJJjZmaWOElfrBuJHvMKx9GxbbHtlri0Z/h1OO5by+oBvW40Z/z2wjztmkrb7bxZQ4sNuo072SrKhc",
-	"YoTRRWU31GZGzd9OW5lXUox1XgwvyUwLMTVWaXfR+kojJRJ0Kbn5FrvP0C1eFRmgCTBrNQidTaoL70zZ",
-	"knEtXP3n4Jb3WgAhnW7d+KCSw/meSM3eMTjcTf2R3dO/kV5qdzt92G0o/pxs2eoke5xOIo4gnip+n1ur",
-	"HL+VDsvZXjOuVNpZuDWjOXf8OXb7ROH2Tq1t3yFfb+3zQ8cLqbpVQDCScwPyHuQZXtuzQwfkmiYr+8GK",
-	"HSDNpgzGFfmvm48/XaEEYqmXIWAevlBkpuDzLCZKGKgzZmbRK6pvuTQ2Jccyb2tKf6BKn2E/lLP3f52R",
-	"nCllmxkZYWN9CwvFDHg6IwmVkoFqmaAZVdrJ/Ng7NERpCTS/5ZhnwKWYHpDvRW4THmuAwjVbQ3CYca8y",
-	"dg+EcTIHvQEIiqgbnBaFzbXvePB4QdXXsgR3ZLddXbeQxnC6h7TXxG5hsiXemqUiw7PLu6+jeHQZKg45",
-	"whTQ8EVbejqzKD5A/yF2tC8+h+L/QWSZ2NSXUyhmwVwWeg+LYKTz/Ksr0N5rXN3YThenHbL7tYlvaloh",
-	"YH0YxsaSzxdJbv5qictb9wSNO5g9p0kViw8bSDOs0Zoh485sndbMcrC1hQxPuI6I6sqM0HI7sxlp2/Dy",
-	"hWr1RLO/ssLF5orMjKCf2SI4Y9lc3fKZLeOYGXMpoxJ8NNwX9cQuMowzEw6QVsKI5ELCFZlhqdjMJjB1",
-	"Cz+b+uKKmXfFktUtbwQUMqaMaMVKiapn24LV9RsvrO2KCgituETwRcYSbdFjew/V0jEgn94l+iN/Osk+",
-	"v3nTqKI8yvF+PgOh9eMm4SxYZRmgKf4cIUCMrZEVxaqfffmqLr80Wvfsk0g/Vo13HnfKf7AYbrO71N4o",
-	"rmv29BxneG2kXaePJ/J6Drr+bR0sWkHXK42JyNJQsLcSkdhlydha9qxKmRk9rnUxOT8fjd8MhoPhYDR5",
-	"O3w7RHS694PVwytRYKF781eSVMCoaJRluXDKplmoxeGLtkG9AkSRAf7mwMbIUS2wnaRN77Z+KSm0jIHJ",
-	"59JacNUk/3D38H8BAAD//w==",
+	"M9u4e7ecVgsO65IMb68vqhc0XYNyFb2xgW5A3qMHiYC6sl904LQQJKd864uBFIJDXOOxwS3/xQfqOo1O",
+	"6+Xx6VykW5Ljsly4TTgcGOhbJUYu3GBV3C2fVTPrs09QZHRrHD9joM2unM/D0Rm1i1hX+GI8RofxN7MJ",
+	"WjdzIRvUEOikaWE3Y1BpcBEjBC7WgXNckpm4B5kJmkI6s4vNPoGW2zNsezmLa5a1e7zl2EyWpsbvq8up",
+	"jFtbOeyVC+/unhOaZXV9FTpsbY37PfK6LYk/1V/p9o3dEUQzR2qW5rp0FhtyyIXS5PUwrojO5+oMLWFH",
+	"0jfji+Gfe3vgWqLuk+jBhm531hgHpb8T6fbZxEh1ee2hHcgx1PTwrcVXn+Ho+kpQZcuprtBVnlmzaTaI",
+	"Wj2/ArzQhmI3XPVBJFWMrd/B2emE+xBH4+H4eTHgyxT3IqKSiS5MwvjSxqBSIvi/Ex1P1CidAEpIj7Rs",
+	"9vOvPnn60OsE/Q3048SCb9f87ZX23sN+Dk39kbvJJjbWaWOLlfrBeJPvTKx9+xbbVtlri0ZfiFOO5by+",
+	"2BvW/0adzmwDz9mkrfbbRZg4sNvg072SrKhcYmTSRXM31GZUzd9OW5lXUoyRXgwvyUwLMTXWbHfR+iok",
+	"JRJ0Kbn5FrvW0C1eMRmg6TBrNRadTaqL8kzZUnMtXN3oPgsgpNSt+x9UcjjfE6nZOxSHu7A/suv6N9JL",
+	"7S6pD7uNyJ+TLVsdaI/TSZXB90Tx+9xa5fitdFjO9qhxJdbOMq4Zzbnxz7HbJwq3d2pt+xX5Om2fVzpe",
+	"SNUtBoIRoBuQ9yDP8LqfHTog1zRZ2Q9W7ABpNnMwLsx/3Xz86QolEEu9DAHz8IUiMwWfZzFRwkCdMTOL",
+	"XlF9y6WxKTmWh1tT+gNV+gz7qJy9/+uM5Ewp2wTJCJsBMadnoZgBT2ckoVIyUC0TNKNKO5kfe0eIKC2B",
+	"5rcc8xO4FNMD8r3IbaJkDVC4Jm0IDjNuWcbugTBO5qA3AEERdYPTorC59p0SHi+o+lqd4I7stqtrGtIY",
+	"TveQ9prYLUy2xFuzxGR4dnn3dRSPLkNFJUeYAhq+aEtPZxbFB+g/xI72xedQ/D+ILBOb+lILxeyZy17v",
+	"YRGMkJ5/dYXde42rG9sh47RDdr9S8U1NKwSsD8PYkPL5ItDNXztx+e6eYHMHs+c0qWL4YQNphrVdM2Tc",
+	"ma3vmlkOtraQ4QnXSVFdmRFabmc2k20bZb5QrV5q9tdZuNhckZkR9DNbPGcsm6tbPrPlHzNjLmVUgo+i",
+	"+2Kg2EWUcWbCAdJKGJFcSLgiMywxm9nEp27hZ1NfeDHzrliyuuWNgELGlBGtWGFR9XpbsLru44W1XVEB",
+	"oRWXCL7IWKItemzPolo6BuTTu0R/5E8n2ec3bxrVl0c53s9nILR+FCWcPassAzTFnyN0iDE5sqJYLbQv",
+	"z9Xll0bLn30S6ceqYc/jTvkPFvttdqXaG/11TaKe4wyvjbTr9P9EXs9B17/Jg8Uu6HqlMRFZGgoSVyIS",
+	"uzMZW8ueVSkzo8e1Libn56Pxm8FwMByMJm+Hb4eITvd+sOp4JQoskG/+upIKGBWNci4XTtk0C7w4fNE2",
+	"qFeAKDLA3yrYGDmqBbahtGnh1i8shZYxMPkcXAuumuQf7h7+LwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
