@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
@@ -134,6 +135,19 @@ func (s *Service) Hear(changed func(id uuid.UUID)) {
 // RaiseMark moves the mark of ended sagas.
 func (s *Service) RaiseMark(ctx context.Context, until time.Time) error {
 	return (&housekeeping{pool: s.pool, log: s.log}).raiseMark(ctx, until)
+}
+
+// Filter narrows a list of orders.
+type Filter = filter
+
+// List reads a page of orders as the API does, behind an order or from the newest on.
+func List(ctx context.Context, pool *pgxpool.Pool, f Filter, behind uuid.UUID, limit int) ([]uuid.UUID, uuid.UUID, error) {
+	list, next, err := (&reader{pool: pool}).list(ctx, f, behind, limit)
+	ids := make([]uuid.UUID, len(list))
+	for i := range list {
+		ids[i] = list[i].orderID
+	}
+	return ids, next, err
 }
 
 // MaxWaits is how many requests may wait for an end.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"recourse.dev/coordinator/saga"
+	"recourse.dev/pkg/pg"
 	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
@@ -196,7 +197,6 @@ JOIN saga AS s ON s.id = d.saga_id`
 	// From the few sagas to their orders by key; without the order's id the way would lead through all orders.
 	listAttentionSQL = "\nJOIN saga_attention AS a ON a.saga_id = d.saga_id AND s.order_id = d.order_id"
 	listWhereSQL     = "\nWHERE d.order_id < @cursor AND d.order_id >= @oldest"
-	listTailSQL      = "\nORDER BY d.order_id DESC\nLIMIT @limit"
 )
 
 // idSlack is how far apart the clocks of an id and of its row's time may be.
@@ -208,14 +208,16 @@ var lastID = uuid.UUID{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xf
 // listSQL joins the conditions that are asked for, so that the planner sees no others.
 func listSQL(f filter, cursor uuid.UUID, limit int) (string, pgx.StrictNamedArgs) {
 	args := pgx.StrictNamedArgs{"cursor": cursor, "oldest": uuid.Nil, "limit": limit}
-	joins, where := "", listWhereSQL
+	joins, where, id := "", listWhereSQL, "d.order_id"
+	if f.SKU != "" {
+		// The place in the list is one in the SKU's orders too; the planner does not infer that from the join.
+		joins, id = listSKUSQL, "k.order_id"
+		where += " AND k.order_id < @cursor AND k.order_id >= @oldest"
+		args["sku"] = f.SKU
+	}
 	and := func(condition, name string, value any) {
 		where += " AND " + condition
 		args[name] = value
-	}
-	if f.SKU != "" {
-		joins += listSKUSQL
-		args["sku"] = f.SKU
 	}
 	if f.Attention != "" {
 		joins += listAttentionSQL
@@ -241,7 +243,7 @@ func listSQL(f filter, cursor uuid.UUID, limit int) (string, pgx.StrictNamedArgs
 	if !f.Before.IsZero() {
 		and("d.created_at < @before", "before", f.Before)
 	}
-	return listHeadSQL + joins + where + listTailSQL, args
+	return listHeadSQL + joins + where + "\nORDER BY " + id + " DESC\nLIMIT @limit", args
 }
 
 const (
@@ -267,11 +269,7 @@ func (r *reader) list(ctx context.Context, f filter, cursor uuid.UUID, limit int
 	var page []summary
 	for range maxChunks {
 		sql, args := listSQL(f, cursor, chunk)
-		rows, err := r.pool.Query(ctx, sql, args)
-		if err != nil {
-			return nil, uuid.Nil, fmt.Errorf("listing orders: %w", err)
-		}
-		found, err := pgx.CollectRows(rows, scanSummary)
+		found, err := pg.Collect(ctx, r.pool, scanSummary, sql, args)
 		if err != nil {
 			return nil, uuid.Nil, fmt.Errorf("listing orders: %w", err)
 		}
