@@ -219,6 +219,9 @@ func listSQL(f filter, cursor uuid.UUID, limit int) (string, pgx.StrictNamedArgs
 		where += " AND " + condition
 		args[name] = value
 	}
+	if alwaysOpen(f.Status) {
+		where += " AND " + id + " >= (SELECT id FROM saga_low_water)"
+	}
 	if f.Attention != "" {
 		joins += listAttentionSQL
 		for _, kind := range saga.AttentionKinds {
@@ -244,6 +247,12 @@ func listSQL(f filter, cursor uuid.UUID, limit int) (string, pgx.StrictNamedArgs
 		and("d.created_at < @before", "before", f.Before)
 	}
 	return listHeadSQL + joins + where + "\nORDER BY " + id + " DESC\nLIMIT @limit", args
+}
+
+// alwaysOpen says that no saga with the status has ended, so that there is none below the mark. One with a step that an
+// operator settled ends confirmed.
+func alwaysOpen(s saga.Status) bool {
+	return s == saga.StatusAccepted || s == saga.StatusProcessing || s == saga.StatusCancelling
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"recourse.dev/coordinator"
+	"recourse.dev/coordinator/saga"
 	"recourse.dev/migrations"
 	"recourse.dev/pkg/pg"
 	"recourse.dev/pkg/pgtest"
@@ -76,6 +77,8 @@ func TestList_reads_few_rows(t *testing.T) { //nolint:tparallel // parts share o
 	t.Parallel()
 	pool := manyOrdersOf(t)
 	const page = 50
+	_, err := pool.Exec(t.Context(), "UPDATE saga_low_water SET id = $1", idOf(manyOrders-20))
+	require.NoError(t, err)
 	for _, c := range []struct {
 		name   string
 		filter coordinator.Filter
@@ -97,6 +100,7 @@ func TestList_reads_few_rows(t *testing.T) { //nolint:tparallel // parts share o
 		{"customer of none", coordinator.Filter{CustomerID: "cus_x"}, 0, 0, 0},
 		{"reference", coordinator.Filter{Reference: "17"}, 0, 17, 1},
 		{"reference of a shop", coordinator.Filter{Shop: "muglife", Reference: "17"}, 0, 17, 1},
+		{"none is open any more", coordinator.Filter{Status: saga.StatusProcessing}, 0, 0, 0},
 		{"attention", coordinator.Filter{Attention: "any"}, 0, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -105,14 +109,60 @@ func TestList_reads_few_rows(t *testing.T) { //nolint:tparallel // parts share o
 				behind = idOf(c.behind)
 			}
 			before := rowsRead(t, pool)
-			ids, _, err := coordinator.List(t.Context(), pool, c.filter, behind, page)
+			ids, next, err := coordinator.List(t.Context(), pool, c.filter, behind, page)
 			require.NoError(t, err)
 			require.LessOrEqual(t, rowsRead(t, pool)-before, 4*(page+1))
 			require.Len(t, ids, c.found)
+			require.Equal(t, c.found == page, next != uuid.Nil, "there is another page")
 			if c.found > 0 {
 				require.Equal(t, idOf(c.first), ids[0])
 			}
 			require.True(t, slices.IsSortedFunc(ids, func(a, b uuid.UUID) int { return slices.Compare(b[:], a[:]) }))
 		})
+	}
+}
+
+// A page by status ends after so many orders, however few it has found, and the next one goes on there.
+func TestList_by_a_rare_status_has_short_pages(t *testing.T) {
+	t.Parallel()
+	pool := manyOrdersOf(t)
+	_, err := pool.Exec(t.Context(), `
+UPDATE saga
+SET state = 6, status = 7
+WHERE id IN ($1, $2, $3)`, idOf(1), idOf(manyOrders-5001), idOf(manyOrders-1))
+	require.NoError(t, err)
+	closed := coordinator.Filter{Status: saga.StatusClosed}
+	var pages [][]uuid.UUID
+	for next := uuid.Nil; len(pages) == 0 || next != uuid.Nil; {
+		var ids []uuid.UUID
+		ids, next, err = coordinator.List(t.Context(), pool, closed, next, 50)
+		require.NoError(t, err)
+		pages = append(pages, ids)
+	}
+	require.Equal(t, [][]uuid.UUID{{idOf(manyOrders - 1)}, {idOf(manyOrders - 5001)}, {idOf(1)}}, pages)
+
+	ids, next, err := coordinator.List(t.Context(), pool, closed, uuid.Nil, 1)
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{idOf(manyOrders - 1)}, ids)
+	require.NotEqual(t, uuid.Nil, next, "nobody has looked further")
+}
+
+// What is open lies above the mark, however many orders have ended below it.
+func TestList_by_an_open_status_ends_at_the_mark(t *testing.T) {
+	t.Parallel()
+	pool := manyOrdersOf(t)
+	_, err := pool.Exec(t.Context(), "UPDATE saga SET state = 3, status = 5, ended_at = NULL WHERE id = $1", idOf(manyOrders-100))
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), "UPDATE saga_low_water SET id = $1", idOf(manyOrders-100))
+	require.NoError(t, err)
+	for _, f := range []coordinator.Filter{
+		{Status: saga.StatusCancelling}, {Status: saga.StatusCancelling, SKU: "SKU-ALL"},
+	} {
+		before := rowsRead(t, pool)
+		ids, next, err := coordinator.List(t.Context(), pool, f, uuid.Nil, 50)
+		require.NoError(t, err)
+		require.Equal(t, []uuid.UUID{idOf(manyOrders - 100)}, ids)
+		require.Equal(t, uuid.Nil, next, "there can be no other")
+		require.Less(t, rowsRead(t, pool)-before, 1000)
 	}
 }
