@@ -19,6 +19,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
+	"github.com/oapi-codegen/runtime"
 )
 
 // CurrencyBalance The money of one currency, in minor units.
@@ -50,13 +51,40 @@ type Finding struct {
 
 // Problem RFC 9457 problem details.
 type Problem struct {
-	Code       string  `json:"code"`
-	Detail     *string `json:"detail,omitempty"`
-	Instance   *string `json:"instance,omitempty"`
-	RetryAfter *int    `json:"retry_after,omitempty"`
-	Status     int     `json:"status"`
-	Title      string  `json:"title"`
-	Type       string  `json:"type"`
+	// Code Stable, for programs; docs/problems has a page for each.
+	Code string `json:"code"`
+
+	// Detail What is wrong with this request and what to do.
+	Detail   *string         `json:"detail,omitempty"`
+	Errors   *[]ProblemError `json:"errors,omitempty"`
+	Instance *string         `json:"instance,omitempty"`
+
+	// RequestID Finds the request in the logs; also the header X-Request-Id.
+	RequestID *string `json:"request_id,omitempty"`
+
+	// RetryAfter Seconds, like the header Retry-After.
+	RetryAfter *int   `json:"retry_after,omitempty"`
+	Status     int    `json:"status"`
+	Title      string `json:"title"`
+
+	// Type Page of the code.
+	Type string `json:"type"`
+}
+
+// ProblemError One fault in a request.
+type ProblemError struct {
+	// Code The rule that was broken.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// In Where the parameter is: query, path or header.
+	In *string `json:"in,omitempty"`
+
+	// Parameter The faulty parameter, if it is not the body.
+	Parameter *string `json:"parameter,omitempty"`
+
+	// Pointer JSON pointer into the body; empty with a parameter.
+	Pointer string `json:"pointer"`
 }
 
 // Report defines model for Report.
@@ -367,6 +395,11 @@ type ClientWithResponsesInterface interface {
 	RunConservationWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RunConservationResponse, error)
 }
 
+// GetConservationResponseDefaultHeaders the declared response headers of an HTTP default response for GetConservation
+type GetConservationResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetConservationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -374,6 +407,8 @@ type GetConservationResponse struct {
 	JSON200 *Report
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetConservationResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -415,6 +450,11 @@ func (r GetConservationResponse) ContentType() string {
 	return ""
 }
 
+// RunConservationResponseDefaultHeaders the declared response headers of an HTTP default response for RunConservation
+type RunConservationResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type RunConservationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -422,6 +462,8 @@ type RunConservationResponse struct {
 	JSON200 *Report
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RunConservationResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -526,6 +568,19 @@ func ParseGetConservationResponse(rsp *http.Response) (*GetConservationResponse,
 
 	}
 
+	switch {
+	case true:
+		var headers GetConservationResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -557,6 +612,19 @@ func ParseRunConservationResponse(rsp *http.Response) (*RunConservationResponse,
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers RunConservationResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -647,7 +715,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 }
 
-type ProblemApplicationProblemPlusJSONResponse Problem
+type ProblemResponseHeaders struct {
+	RetryAfter *int
+}
+type ProblemApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers ProblemResponseHeaders
+}
 
 type GetConservationRequestObject struct {
 }
@@ -672,6 +747,7 @@ func (response GetConservation200JSONResponse) VisitGetConservationResponse(w ht
 
 type GetConservationdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -682,6 +758,9 @@ func (response GetConservationdefaultApplicationProblemPlusJSONResponse) VisitGe
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -710,6 +789,7 @@ func (response RunConservation200JSONResponse) VisitRunConservationResponse(w ht
 
 type RunConservationdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -720,6 +800,9 @@ func (response RunConservationdefaultApplicationProblemPlusJSONResponse) VisitRu
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -798,34 +881,38 @@ func (sh *strictHandler) RunConservation(ctx echo.Context) error {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"zFjfb+S2Ef5XBmyBtKh2174fvXTfHOfSHvKQwHfXoogPi1lxJPFMDRWS8kYw9n8vhpL2h1c++xo/5E1L",
-	"UTOcb2a++bh3Knd145g4BrW8U55C4zhQ+vGzd2tLtTzmjiNxlEdsGmtyjMbxoul3/O1zcCzvQl5RjfL0",
-	"Z0+FWqo/Lfb2F/3bsBjtbrfbTGkKuTeNmFNL9Z8KI2wwwMY7LgFZw0aWogPtANeujWDiXMmXgznxdtl6",
-	"T5x336FFzkmWju1+qAhqx9SBK8AxQT58kYFhqA07Dy2bGOYqU413DfloehRQ67BqG3mMXUNqqdbOWUJW",
-	"20web0hP+wtYUwbrDmJF0GBXE0cI5G9NTuKmcL7GqJbKcPz7K5WN5g1HKsmL+bxCX07Zv8Qmtp40WAoB",
-	"PBUta9I7byVG2mD3TQC3YbCkS/JPdTkAc+rz3fuf4NWL8zfz/XchesOlfOa8Jk96ZQlDPP025VVKwVIk",
-	"DWl3kAWC6J54stFF7aY87BHfmFglFFxDPLh6kottpjz92hoviP+yR2Kfh13C7wd873TZrmo+7dy49WfK",
-	"owTyg2EtsJ3E8BMTaFMUJH7ptBSTj+nQ0ytYU2VYS4fAxTpIvW0qYmAHwXBpx230W2PRcEitdD+Zmfpt",
-	"VrqZLM7CjWlmLvlBO2ucQOXVMvqWtpmSzjxoi7EY7sGYdk3BcEAvx/Fc/XAJ/3j1+g0M9AKaIho70Zu5",
-	"0zRxAmEV+WLyleEQR5I4eekp+m6FRexxPi3CEDG2YfpdNNFOm+0X7vYl2Hoz8zQk+rSf7kGY3o72d2fI",
-	"+vCnoL2ixvmUmwe57Bjyt7fkO7AmRCHIoi/QACYA1U3sDqrkkPy61R4O1Nr0dfLzkctTmO7VfE8FPXEZ",
-	"D027tiaH3vCB331weUX5DekVTvIMcep9TyghwJpK5KPu1xhpFk1NUzQ29PxwdhOpDo9Ns/uzZ5duhd5j",
-	"lyJ27dpO0fjboqA8BohCjxU2DTFpqJ0nWWJwnBMUzqeRlXpXQnnSsUaSmThORVb3Nb5qWbsH2NoECNFY",
-	"C7Jd8jOQdjorybhJTCsTeSB2w+VzHM/immxYWXM7Mci/6wdcjt4b8icD7rTaahPCJNmO2LvidDClGNET",
-	"sIviz9NzBJYEyOlBvt8xfjpM2vUc7mT8TcyYgwgrvO1DTOmcQ8p7rKiDylktFWAYCmvKKiYphta6DWmp",
-	"yPnDI/qBtg+UO9bh9ET/chuwovaM6Dx3c9ytqXX2zrit14O9m/bpTfr+x49f6M8QXX7zaGLSrt+fmHvc",
-	"PlLyEa/t0dpheki3Q273xHLa0/vCH8Mb629A7ojrjptuaqIcADgtvcTHKK7f//gx6er/R1GbiZq9opzM",
-	"rehbT7H1LE+oP7dBWlYKM3rkUJD3pJ8qJnlVIeujofy49PwqdSvd9UeRtlJzcvWgp0YcKtM0UyMrxWqp",
-	"iLvLRp/6r7pkhJv2ceEom1I97E/zqOzeRbnP8Je0+DYVXDExAi9d3aCnkCIU0Z8oAMG3zKIrQhci1csh",
-	"B1kPQjbcMaUk+4aaw7uYtEhvyMksGe+AsuRdW1a98rnmQfokkV2gbBBDeYVcUhCermTCXgsg1uTEIfWi",
-	"0cTRFEYUq7poMK9o9mJ+pjLFWNPx2l6kSk+51gcCbLUR6G7Jhz728/lZv1eqDBujlurl/DyZbDBWqYcX",
-	"t+eL9GVY5I4lIuyRu1MlTdTwe+yCXEYSACRqM0UDqEVItE1/UTH95d9iiGDTTQswZrCpTF4N+igAlmi4",
-	"n0fp6S8XH79/92H19t9vr/77VxlixtI1C9yF8SH2AcowG3KXgfPjvYgJKgyDnOkowppybAUVaNAnMZxK",
-	"PGVbbOAGuyytIYcNeVl7ffbymlNrXsn1YXYhNNznSWgvAfNOq6X6J8XLQ7Cy4/9bXpydfeG/lq/7j2W4",
-	"AUz8xfIhqWN5O0bXA3Sg6wT/eS/VC2xtfMjZ7vQHf+lkKrR1jb4bXKVc9v6ECrAMaeql0lGftplqJjnv",
-	"KvUMWjs0H7tNn/KEetgzYW96Dlf0a0th1NLpn4WNVAIgn1QAlDTE65i+Cdc8Gnl99rKvjC+lfzm2IuTI",
-	"sBZuNlr28VTOr1r+4+VcIhFMniPJFwlcdpup9KatwsiiCn+5U623aqmqGJvlYnH+4o0wzfx8+e3Zt6/V",
-	"9tPOwN3IXYOh7aft/wIAAP//",
+	"zFjrb9y4Ef9XBmqBa1Ht2s6judt8yuV8rXtAE9iXPnAOFrPiSGKWIhWS8p5g7P9eDCntk7Y3vXy4b7sS",
+	"Ne/5zW94nxWmaY0m7V02u88sudZoR+HPe2sWihr+WRjtSXv+iW2rZIFeGn3WxhN/+eSM5neuqKlB/vVH",
+	"S2U2y/5wtpV/Ft+6s1Huer3OM0GusLJlcdks+3eNHlboYGWNrgC1gBU/8gaEAVyYzoP00yzPakJBNth5",
+	"Td72kzelJ8t/9yXeUGG0cDmsatIgPUgHK2N9DYVppK5ggcUyB3SALABePPsuqH15/pzVbD3yfUvZLJPa",
+	"U0WWjWfzB5/4wNvOWtJF/z0q1AUdm/JzTdAYTT2YEowmKIYvcpAaGqmNhU5L71hxa01L1suYChTCzbt2",
+	"x46FMYpQZ+ucfy5JpPU5bCiHRQ++Jmixb0h7cGTvZEGspjS2QR/9+uuLLD9yM8+KGm2Vkv8WW99ZEqDI",
+	"ObBUdlqQ2Gir0NMK+28cmJUGRaIie6rKITDHOq9u3sGLZxevptvvnLdSV/yZsYIsibkidP7421BcXI+K",
+	"PAkIpx0/IPDmRMtGFY1JadhGfCV9HaJgWtKDqpNUrPPM0udOWo74L9tIbPOwSfihwwfW5Zuq+bhRYxaf",
+	"qPDsyI9SCw7bkQ/vNIGQZUmsl45LMehIux5ewYJqqQW3KbxZOK630HragJO6UuMx+rVVKLUb+nk/mXn2",
+	"66QyE344cUvZTkzQg2rSGg6VzWbedrTOM4aHnbYYi+EgjOFUKgw7GLfvz/WPb+G7Fy9fwYBxIMijVIne",
+	"LIxINPuNx4WiHEpjWURlsXGvQZjCjajpoGbUgRYrCscIizpZ11H1AwUtR7AcSk5yK37uyPkD+EyKJmtN",
+	"RFHpqXEnQvclf8WfD/LQWuz5v9TOj+B3pGsway4TWMLl6ELDjMZLHf4qU7nXgMqZ8DfCPvxnch2PTa5E",
+	"0i/LM2GOT8wEJZe0K3ZnkkyT7e88+s6lxkGeeelV2vH44NCK95x3Uwb9XEN78NBZObE0NOGxgwflHd6O",
+	"FmyszGNpPlL2MY9JCCixUyEJOGbk1MpnJLCd4sAOw3xhzZL0E6V99ErqVMWTpWGWWWyIJ7Z0M/jcke1z",
+	"aNHXYOyQzqTCzXdpw4Pb/VZ6DrIcWIM2PmheGNGnRY/QdCj4Hzfv/gnDW5Dam42c10BN6/vYu7hVO30y",
+	"5aOyIcmbSKayfU2tsQElH2QV+wZf3pHtQUnnuUDLOCocByGYu2PdLg3p59v2QCFkROz3eyqP2+ag9OJQ",
+	"jhRCWmi7hZIFRME7erfOFTUVSxJzTE580gOooAhkjyrUe40m0NPEy4ZSGR2m72D7SQh5yAITIClMt1Ap",
+	"QnVZllR4FxunxrYlTQIaE0oeNRhdxEnB5DFMUXblJLPGcZ8wpyYlIlLOOy3Mw2PGeakU8HHOz0Cfgq3E",
+	"xC8UMRP0gWJJXX0N8xQuSLm5kncJrPk+Us0CrZVkj6jmcbU10rkk7Rljb8pjihh8REsjBFj6Go6FVeDY",
+	"kB823CsYE059DXVMRBNQv+NhjXfRxZDOKYS8+5p6qI0SXAFSQ6lkVUdqgUqZFQmuyOnDZPmBtndxBh9b",
+	"9HezAsV8RjJvMcv9bg2ts1Wmu2YxyFt2pzfpzU8fHulP502xfDIx4dRvT8wBrI+QvIdr22htYroLt0Nu",
+	"t8By3NPbwh/dG+tviNwe1u03XWqi7AQwvQSxjnHNvfnpQ9hw/5/dNkUCrqkgecebpiXfWc2/UHzqHLcs",
+	"F6a3qF1J1pI4da3T8xp1gOQvWAK/aM/k7vq9LJlcc47sHZ3qsatl26ZGVvBVUek3a39M/Ret+27ZPb3C",
+	"8aFQD1trnlyAN15uM/zYVrwOBVcmRuBb07RoyQ3EzSwDBCDYTmvmFa53nprZkIM8BiEfbnu4JGNDTeHK",
+	"By4SBRmeJeNtDD+ypqvqyHxu9UB9As0rkQ+woKJGXVFgozVP2FsOiJIFaRd6UQrSXpaSeWj2psWipsmz",
+	"6XmWZxob2n+2XVq4p0xnHQF2QnLo7si66PvF9Dye5SrDVmaz7Pn0Iohkvh16+Ozu4ix86c4Ko9kjjJG7",
+	"zypK1PAN9g5WNYUAELPN4A2gYCLRtZvbOl4fFDoPKtx5APocVrUs6oEfOcAKeUvheRR+/enNhx+ufp5f",
+	"/uvy+r9/5iEmFd1qDncpLS/FbCYPsyF3OS8Mww2FprCTRzrTk4cFFdhxVJia+3Fbi9lmGbjCPg/PULtV",
+	"WEbg5fnzWx1ac3edDHli2AuBuRLZLPsb+be7wcr3r1+fnZ8/cvX6ZVeuwwaQuHEN21p4O3oXA7TD6zj+",
+	"00jVw3r0kLKN9Ts3vHnmuqZB2w+qQi6jPoYCrFyYeqF0so9hiUph3nXoGVRqaD5tVjHlIepui4RR9BSG",
+	"64GB2YQ7vhVXAqA+qgCoaPDXaPrG3epRyMvz57EyHkv/bGxFKFDDgrFZCj6nUzm/7vTvL+fsCcfkayT5",
+	"TQiuNqtUesNRRmRmhb/cZ51V2SyrvW9nZ2cXz14x0kwvZt+ef/syW3/cCLgfsWsQtP64/l8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

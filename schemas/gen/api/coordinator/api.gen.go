@@ -863,21 +863,47 @@ type OrderSummary struct {
 // OrderSummaryAttention defines model for OrderSummary.Attention.
 type OrderSummaryAttention string
 
-// Problem defines model for Problem.
+// Problem RFC 9457 problem details.
 type Problem struct {
-	Code     string          `json:"code"`
+	// Code Stable, for programs; docs/problems has a page for each.
+	Code string `json:"code"`
+
+	// Detail What is wrong with this request and what to do.
 	Detail   *string         `json:"detail,omitempty"`
 	Errors   *[]ProblemError `json:"errors,omitempty"`
 	Instance *string         `json:"instance,omitempty"`
-	Status   int             `json:"status"`
-	Title    string          `json:"title"`
-	Type     string          `json:"type"`
+
+	// Order Address of the order that it is too late for.
+	Order *string `json:"order,omitempty"`
+
+	// RequestID Finds the request in the logs; also the header X-Request-Id.
+	RequestID *string `json:"request_id,omitempty"`
+
+	// RetryAfter Seconds, like the header Retry-After.
+	RetryAfter *int   `json:"retry_after,omitempty"`
+	Status     int    `json:"status"`
+	Title      string `json:"title"`
+
+	// Type Page of the code.
+	Type string `json:"type"`
+
+	// WayBack With too_late, what can be done instead: return.
+	WayBack *string `json:"way_back,omitempty"`
 }
 
-// ProblemError defines model for ProblemError.
+// ProblemError One fault in a request.
 type ProblemError struct {
-	Code    string `json:"code"`
-	Detail  string `json:"detail"`
+	// Code The rule that was broken.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// In Where the parameter is: query, path or header.
+	In *string `json:"in,omitempty"`
+
+	// Parameter The faulty parameter, if it is not the body.
+	Parameter *string `json:"parameter,omitempty"`
+
+	// Pointer JSON pointer into the body; empty with a parameter.
 	Pointer string `json:"pointer"`
 }
 
@@ -1018,6 +1044,8 @@ type ListDeadLettersParams struct {
 
 // ListOrdersParams defines parameters for ListOrders.
 type ListOrdersParams struct {
+	// Status A page ends after 5,000 orders that were looked at, however few it found; pass `next_cursor` to look further.
+	// With `accepted`, `processing` and `cancelling` the list ends at the oldest order that is being worked on.
 	Status *OrderStatus `form:"status,omitempty" json:"status,omitempty"`
 
 	// Attention Only orders that an operator should look at; `any`, or one kind.
@@ -1045,7 +1073,9 @@ type ListOrdersParamsAttention string
 
 // CreateOrderParams defines parameters for CreateOrder.
 type CreateOrderParams struct {
-	// IdempotencyKey Names this request for ever, quoted or not. Send it again with every repeat.
+	// IdempotencyKey Names this request, quoted or not, among the new orders of all shops: a UUID, or the shop's name and its own
+	// number of the order, never a number that another shop may use too. Send it again with every repeat. It is known
+	// for 45 days (`KEEP_KEYS`); a repeat after that is a new order.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
 	// Prefer `wait=N`: wait up to N seconds, at most 60, for the order's end (RFC 7240).
@@ -1054,6 +1084,7 @@ type CreateOrderParams struct {
 
 // CancelOrderParams defines parameters for CancelOrder.
 type CancelOrderParams struct {
+	// IdempotencyKey Names this wish among those about the same order, for as long as the keys of new orders are known.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -1215,8 +1246,8 @@ type ClientInterface interface {
 	// CancelOrderWithBody Ask for a cancellation
 	//
 	// 202 `agreed`: the order is being undone. 202 `pending_decision`: the charge is on its way and its answer decides.
-	// 409 `too_late`: the order is paid for; a return is the way back. 200 `already_ended`: nothing is left to cancel.
-	// The same Idempotency-Key gets the same answer again.
+	// 409 `too_late`: the order is paid for or completed; a return is the way back. 200 `already_ended`: the order is
+	// cancelled or closed, and nothing is left to cancel. The same Idempotency-Key gets the same answer again.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1226,8 +1257,8 @@ type ClientInterface interface {
 	// CancelOrder Ask for a cancellation
 	//
 	// 202 `agreed`: the order is being undone. 202 `pending_decision`: the charge is on its way and its answer decides.
-	// 409 `too_late`: the order is paid for; a return is the way back. 200 `already_ended`: nothing is left to cancel.
-	// The same Idempotency-Key gets the same answer again.
+	// 409 `too_late`: the order is paid for or completed; a return is the way back. 200 `already_ended`: the order is
+	// cancelled or closed, and nothing is left to cancel. The same Idempotency-Key gets the same answer again.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1238,7 +1269,8 @@ type ClientInterface interface {
 	//
 	// Server-sent events. Each event is one HistoryEntry as JSON; its id is the entry's `seq`, so a client that
 	// reconnects with `Last-Event-ID` misses nothing. The event `end` carries the order's last status, and the stream
-	// ends with it. Comments keep the connection alive in between.
+	// ends with it; who comes back after that, as browsers do by themselves, gets 204, which tells them to stop.
+	// Comments keep the connection alive in between.
 	//
 	// Corresponds with GET /v1/orders/{order_id}/events (the `StreamOrderEvents` operationId).
 	StreamOrderEvents(ctx context.Context, orderID OrderID, params *StreamOrderEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1406,8 +1438,8 @@ func (c *Client) GetOrder(ctx context.Context, orderID OrderID, reqEditors ...Re
 // CancelOrderWithBody Ask for a cancellation
 //
 // 202 `agreed`: the order is being undone. 202 `pending_decision`: the charge is on its way and its answer decides.
-// 409 `too_late`: the order is paid for; a return is the way back. 200 `already_ended`: nothing is left to cancel.
-// The same Idempotency-Key gets the same answer again.
+// 409 `too_late`: the order is paid for or completed; a return is the way back. 200 `already_ended`: the order is
+// cancelled or closed, and nothing is left to cancel. The same Idempotency-Key gets the same answer again.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1427,8 +1459,8 @@ func (c *Client) CancelOrderWithBody(ctx context.Context, orderID OrderID, param
 // CancelOrder Ask for a cancellation
 //
 // 202 `agreed`: the order is being undone. 202 `pending_decision`: the charge is on its way and its answer decides.
-// 409 `too_late`: the order is paid for; a return is the way back. 200 `already_ended`: nothing is left to cancel.
-// The same Idempotency-Key gets the same answer again.
+// 409 `too_late`: the order is paid for or completed; a return is the way back. 200 `already_ended`: the order is
+// cancelled or closed, and nothing is left to cancel. The same Idempotency-Key gets the same answer again.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1449,7 +1481,8 @@ func (c *Client) CancelOrder(ctx context.Context, orderID OrderID, params *Cance
 //
 // Server-sent events. Each event is one HistoryEntry as JSON; its id is the entry's `seq`, so a client that
 // reconnects with `Last-Event-ID` misses nothing. The event `end` carries the order's last status, and the stream
-// ends with it. Comments keep the connection alive in between.
+// ends with it; who comes back after that, as browsers do by themselves, gets 204, which tells them to stop.
+// Comments keep the connection alive in between.
 //
 // Corresponds with GET /v1/orders/{order_id}/events (the `StreamOrderEvents` operationId).
 func (c *Client) StreamOrderEvents(ctx context.Context, orderID OrderID, params *StreamOrderEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2302,8 +2335,8 @@ type ClientWithResponsesInterface interface {
 	// CancelOrderWithBodyWithResponse Ask for a cancellation
 	//
 	// 202 `agreed`: the order is being undone. 202 `pending_decision`: the charge is on its way and its answer decides.
-	// 409 `too_late`: the order is paid for; a return is the way back. 200 `already_ended`: nothing is left to cancel.
-	// The same Idempotency-Key gets the same answer again.
+	// 409 `too_late`: the order is paid for or completed; a return is the way back. 200 `already_ended`: the order is
+	// cancelled or closed, and nothing is left to cancel. The same Idempotency-Key gets the same answer again.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2313,8 +2346,8 @@ type ClientWithResponsesInterface interface {
 	// CancelOrderWithResponse Ask for a cancellation
 	//
 	// 202 `agreed`: the order is being undone. 202 `pending_decision`: the charge is on its way and its answer decides.
-	// 409 `too_late`: the order is paid for; a return is the way back. 200 `already_ended`: nothing is left to cancel.
-	// The same Idempotency-Key gets the same answer again.
+	// 409 `too_late`: the order is paid for or completed; a return is the way back. 200 `already_ended`: the order is
+	// cancelled or closed, and nothing is left to cancel. The same Idempotency-Key gets the same answer again.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2325,7 +2358,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Server-sent events. Each event is one HistoryEntry as JSON; its id is the entry's `seq`, so a client that
 	// reconnects with `Last-Event-ID` misses nothing. The event `end` carries the order's last status, and the stream
-	// ends with it. Comments keep the connection alive in between.
+	// ends with it; who comes back after that, as browsers do by themselves, gets 204, which tells them to stop.
+	// Comments keep the connection alive in between.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2369,6 +2403,11 @@ type ClientWithResponsesInterface interface {
 	GetSagaHistoryWithResponse(ctx context.Context, sagaID SagaID, params *GetSagaHistoryParams, reqEditors ...RequestEditorFn) (*GetSagaHistoryResponse, error)
 }
 
+// ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
+type ListDeadLettersResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListDeadLettersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2376,6 +2415,8 @@ type ListDeadLettersResponse struct {
 	JSON200 *DeadLetterPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListDeadLettersResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2417,6 +2458,11 @@ func (r ListDeadLettersResponse) ContentType() string {
 	return ""
 }
 
+// RedriveDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for RedriveDeadLetter
+type RedriveDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type RedriveDeadLetterResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2424,6 +2470,8 @@ type RedriveDeadLetterResponse struct {
 	JSON200 *DeadLetter
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RedriveDeadLetterResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2465,6 +2513,11 @@ func (r RedriveDeadLetterResponse) ContentType() string {
 	return ""
 }
 
+// ListDefinitionsResponseDefaultHeaders the declared response headers of an HTTP default response for ListDefinitions
+type ListDefinitionsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListDefinitionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2472,6 +2525,8 @@ type ListDefinitionsResponse struct {
 	JSON200 *DefinitionList
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListDefinitionsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2513,6 +2568,11 @@ func (r ListDefinitionsResponse) ContentType() string {
 	return ""
 }
 
+// ListOrdersResponseDefaultHeaders the declared response headers of an HTTP default response for ListOrders
+type ListOrdersResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListOrdersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2520,6 +2580,8 @@ type ListOrdersResponse struct {
 	JSON200 *OrderPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListOrdersResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2573,6 +2635,11 @@ type CreateOrderResponse202Headers struct {
 	Location           string
 }
 
+// CreateOrderResponseDefaultHeaders the declared response headers of an HTTP default response for CreateOrder
+type CreateOrderResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateOrderResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2586,6 +2653,8 @@ type CreateOrderResponse struct {
 	Headers200 *CreateOrderResponse200Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *CreateOrderResponse202Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateOrderResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2632,6 +2701,11 @@ func (r CreateOrderResponse) ContentType() string {
 	return ""
 }
 
+// GetOrderResponseDefaultHeaders the declared response headers of an HTTP default response for GetOrder
+type GetOrderResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetOrderResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2639,6 +2713,8 @@ type GetOrderResponse struct {
 	JSON200 *Order
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetOrderResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2690,6 +2766,11 @@ type CancelOrderResponse202Headers struct {
 	IdempotentReplayed *string
 }
 
+// CancelOrderResponseDefaultHeaders the declared response headers of an HTTP default response for CancelOrder
+type CancelOrderResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CancelOrderResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2703,6 +2784,8 @@ type CancelOrderResponse struct {
 	Headers200 *CancelOrderResponse200Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *CancelOrderResponse202Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CancelOrderResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2749,11 +2832,18 @@ func (r CancelOrderResponse) ContentType() string {
 	return ""
 }
 
+// StreamOrderEventsResponseDefaultHeaders the declared response headers of an HTTP default response for StreamOrderEvents
+type StreamOrderEventsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type StreamOrderEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *StreamOrderEventsResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -2790,6 +2880,11 @@ func (r StreamOrderEventsResponse) ContentType() string {
 	return ""
 }
 
+// GetSagaResponseDefaultHeaders the declared response headers of an HTTP default response for GetSaga
+type GetSagaResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetSagaResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2797,6 +2892,8 @@ type GetSagaResponse struct {
 	JSON200 *Saga
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetSagaResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2838,6 +2935,11 @@ func (r GetSagaResponse) ContentType() string {
 	return ""
 }
 
+// ActOnSagaResponseDefaultHeaders the declared response headers of an HTTP default response for ActOnSaga
+type ActOnSagaResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ActOnSagaResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2845,6 +2947,8 @@ type ActOnSagaResponse struct {
 	JSON202 *ActionAnswer
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ActOnSagaResponseDefaultHeaders
 }
 
 // GetJSON202 returns the response for an HTTP 202 `application/json` response
@@ -2886,6 +2990,11 @@ func (r ActOnSagaResponse) ContentType() string {
 	return ""
 }
 
+// GetSagaHistoryResponseDefaultHeaders the declared response headers of an HTTP default response for GetSagaHistory
+type GetSagaHistoryResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetSagaHistoryResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2893,6 +3002,8 @@ type GetSagaHistoryResponse struct {
 	JSON200 *HistoryPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetSagaHistoryResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -3046,8 +3157,8 @@ func (c *ClientWithResponses) GetOrderWithResponse(ctx context.Context, orderID 
 // CancelOrderWithBodyWithResponse Ask for a cancellation
 //
 // 202 `agreed`: the order is being undone. 202 `pending_decision`: the charge is on its way and its answer decides.
-// 409 `too_late`: the order is paid for; a return is the way back. 200 `already_ended`: nothing is left to cancel.
-// The same Idempotency-Key gets the same answer again.
+// 409 `too_late`: the order is paid for or completed; a return is the way back. 200 `already_ended`: the order is
+// cancelled or closed, and nothing is left to cancel. The same Idempotency-Key gets the same answer again.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3063,8 +3174,8 @@ func (c *ClientWithResponses) CancelOrderWithBodyWithResponse(ctx context.Contex
 // CancelOrderWithResponse Ask for a cancellation
 //
 // 202 `agreed`: the order is being undone. 202 `pending_decision`: the charge is on its way and its answer decides.
-// 409 `too_late`: the order is paid for; a return is the way back. 200 `already_ended`: nothing is left to cancel.
-// The same Idempotency-Key gets the same answer again.
+// 409 `too_late`: the order is paid for or completed; a return is the way back. 200 `already_ended`: the order is
+// cancelled or closed, and nothing is left to cancel. The same Idempotency-Key gets the same answer again.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3081,7 +3192,8 @@ func (c *ClientWithResponses) CancelOrderWithResponse(ctx context.Context, order
 //
 // Server-sent events. Each event is one HistoryEntry as JSON; its id is the entry's `seq`, so a client that
 // reconnects with `Last-Event-ID` misses nothing. The event `end` carries the order's last status, and the stream
-// ends with it. Comments keep the connection alive in between.
+// ends with it; who comes back after that, as browsers do by themselves, gets 204, which tells them to stop.
+// Comments keep the connection alive in between.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3184,6 +3296,19 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 
 	}
 
+	switch {
+	case true:
+		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3215,6 +3340,19 @@ func ParseRedriveDeadLetterResponse(rsp *http.Response) (*RedriveDeadLetterRespo
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers RedriveDeadLetterResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3250,6 +3388,19 @@ func ParseListDefinitionsResponse(rsp *http.Response) (*ListDefinitionsResponse,
 
 	}
 
+	switch {
+	case true:
+		var headers ListDefinitionsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3281,6 +3432,19 @@ func ParseListOrdersResponse(rsp *http.Response) (*ListOrdersResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ListOrdersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3358,6 +3522,16 @@ func ParseCreateOrderResponse(rsp *http.Response) (*CreateOrderResponse, error) 
 			headers.Location = value
 		}
 		response.Headers202 = &headers
+	case true:
+		var headers CreateOrderResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3391,6 +3565,19 @@ func ParseGetOrderResponse(rsp *http.Response) (*GetOrderResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetOrderResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3454,6 +3641,16 @@ func ParseCancelOrderResponse(rsp *http.Response) (*CancelOrderResponse, error) 
 			headers.IdempotentReplayed = &value
 		}
 		response.Headers202 = &headers
+	case true:
+		var headers CancelOrderResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3473,6 +3670,9 @@ func ParseStreamOrderEventsResponse(rsp *http.Response) (*StreamOrderEventsRespo
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -3480,6 +3680,19 @@ func ParseStreamOrderEventsResponse(rsp *http.Response) (*StreamOrderEventsRespo
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers StreamOrderEventsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3515,6 +3728,19 @@ func ParseGetSagaResponse(rsp *http.Response) (*GetSagaResponse, error) {
 
 	}
 
+	switch {
+	case true:
+		var headers GetSagaResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3548,6 +3774,19 @@ func ParseActOnSagaResponse(rsp *http.Response) (*ActOnSagaResponse, error) {
 
 	}
 
+	switch {
+	case true:
+		var headers ActOnSagaResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3579,6 +3818,19 @@ func ParseGetSagaHistoryResponse(rsp *http.Response) (*GetSagaHistoryResponse, e
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetSagaHistoryResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -4016,7 +4268,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 }
 
-type ProblemApplicationProblemPlusJSONResponse Problem
+type ProblemResponseHeaders struct {
+	RetryAfter *int
+}
+type ProblemApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers ProblemResponseHeaders
+}
 
 type ListDeadLettersRequestObject struct {
 	Params ListDeadLettersParams
@@ -4042,6 +4301,7 @@ func (response ListDeadLetters200JSONResponse) VisitListDeadLettersResponse(w ht
 
 type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4052,6 +4312,9 @@ func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitLi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4081,6 +4344,7 @@ func (response RedriveDeadLetter200JSONResponse) VisitRedriveDeadLetterResponse(
 
 type RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4091,6 +4355,9 @@ func (response RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse) Visit
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4119,6 +4386,7 @@ func (response ListDefinitions200JSONResponse) VisitListDefinitionsResponse(w ht
 
 type ListDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4129,6 +4397,9 @@ func (response ListDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitLi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4158,6 +4429,7 @@ func (response ListOrders200JSONResponse) VisitListOrdersResponse(w http.Respons
 
 type ListOrdersdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4168,6 +4440,9 @@ func (response ListOrdersdefaultApplicationProblemPlusJSONResponse) VisitListOrd
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4236,6 +4511,7 @@ func (response CreateOrder202JSONResponse) VisitCreateOrderResponse(w http.Respo
 
 type CreateOrderdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4246,6 +4522,9 @@ func (response CreateOrderdefaultApplicationProblemPlusJSONResponse) VisitCreate
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4275,6 +4554,7 @@ func (response GetOrder200JSONResponse) VisitGetOrderResponse(w http.ResponseWri
 
 type GetOrderdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4285,6 +4565,9 @@ func (response GetOrderdefaultApplicationProblemPlusJSONResponse) VisitGetOrderR
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4350,6 +4633,7 @@ func (response CancelOrder202JSONResponse) VisitCancelOrderResponse(w http.Respo
 
 type CancelOrderdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4360,6 +4644,9 @@ func (response CancelOrderdefaultApplicationProblemPlusJSONResponse) VisitCancel
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4417,8 +4704,17 @@ func (response StreamOrderEvents200TextEventStreamResponse) VisitStreamOrderEven
 	}
 }
 
+type StreamOrderEvents204Response struct {
+}
+
+func (response StreamOrderEvents204Response) VisitStreamOrderEventsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 type StreamOrderEventsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4429,6 +4725,9 @@ func (response StreamOrderEventsdefaultApplicationProblemPlusJSONResponse) Visit
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4458,6 +4757,7 @@ func (response GetSaga200JSONResponse) VisitGetSagaResponse(w http.ResponseWrite
 
 type GetSagadefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4468,6 +4768,9 @@ func (response GetSagadefaultApplicationProblemPlusJSONResponse) VisitGetSagaRes
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4498,6 +4801,7 @@ func (response ActOnSaga202JSONResponse) VisitActOnSagaResponse(w http.ResponseW
 
 type ActOnSagadefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4508,6 +4812,9 @@ func (response ActOnSagadefaultApplicationProblemPlusJSONResponse) VisitActOnSag
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4538,6 +4845,7 @@ func (response GetSagaHistory200JSONResponse) VisitGetSagaHistoryResponse(w http
 
 type GetSagaHistorydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4548,6 +4856,9 @@ func (response GetSagaHistorydefaultApplicationProblemPlusJSONResponse) VisitGet
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4955,109 +5266,120 @@ func (sh *strictHandler) GetSagaHistory(ctx echo.Context, sagaID SagaID, params 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1H17bxs5kvhXIfq3QH6LbcuS4jws44DLzHp2cpudDOIZDHBjn0R1lySuuskOybYiBL7PfmCR7JfYetjO",
-	"Lib/xFKzyWKx3lUsfY0SkReCA9cqmnyNCippDhokfvq+lEpI81cKKpGs0EzwaBJx+KKnCT4kYkH0CkhB",
-	"l0DmsBASBlEcMTPscwlyG8URpzlEk8i+EMWRSlaQUzNtTr98AL7Uq2jyajSOI70tzEilJePL6OEhjt6n",
-	"kBdCA0+2f4ftLig/0RwU0SumiITPJShNFkISuAcZk8+l0JASIQkXekBugKeEaUKXlHGyYXqF47ZEQgFU",
-	"V3CvgKYga8AbMJwZIOLILMUkpNFEyxKaO/qThEU0if7feY3Xc/tUnXf2Yrb3geVM7+7KIqWJ2z6kZjhB",
-	"E4IUFrTMdDR5NYwNglle5tFkPDSfGLefRhWqGdewBInAfJQpyPepmQSXKqhe1SsJ83TK0r3bXwiZUx1N",
-	"orLEkbsHekOXtHcNRZf0qUs8mJdVIbgCJOKfpZhnkJs/E8E1cMQ3LYqMJdTg+7ywI/7yT2WQ//XI0/Tz",
-	"4ort4/ttRTXZUEU2UvAloTwlG/OVFiQV5P9/+uF7cnnx6s2fB4gRN6FZ711iZnjH1QaQ7QopCpCa2Z3Q",
-	"6nvg5hR/j+hSAhgkFMBTxpfTFBKmDBB3O4hBtLC0hF1ye7fQIEmSCQWxhZQpwzKkkOIeOFkKbglQQ64O",
-	"4eV6sYBEm/UcAFRKujWflaYaV9+BzH7xNUAuNR38bp/GHg1+vnqnYv5Pt/K7NJWgLNLSlJlt0uznBjIX",
-	"NFMQd/CbML3tSKWRY5vqcwCtiSi5lgHZ9P7mI3k5ev36bERoVqzo2dggsaBagzTP/+f3d2f/ffd1/PCn",
-	"KDAt5JRlHXDGry4CIzPG7Qaq8zlxBzn98t6+eoFj3YfR7hFaPj15gWIleIDurgej1xcGJ83pXofeF0rT",
-	"bJqItLv6eBgk9CWzrNyFcz+B4e48PmNLD/X5BgktNw8DR89JzriQpORMKy/IUYS+UCQppTRaILa66gvN",
-	"iwxIYtjIYKOScIzr1xdRQ4pfDodvRpeX41cXby6Gl5ejhkgf7or0OHqnjbxzuAjIKMqJYQCqhSRqJcos",
-	"JZkQa0I1WTCpUCW2eSQF7chyB+trxtOmcOJiWrFqyVMxlbAoFYqrhZAbKtPGN0Y0S5ro6T0TGYrloAhT",
-	"jCfQ0gIp1XCmGR7c7nANxWG5goC7wX6J2O80dOrfU55A9hxiOo5oJoGm2ynwFNLgnveg3EjA8qBERr1+",
-	"Y4d2994SpqXas91P1rw6UaZKoGqHFcdhVgwsXCoIke62ZieyFKCMibcBrsmcJmtDWfsItz3ZLysgSIY0",
-	"M5wpUojNbGb+jZAp8u5mJQhVa8BpD9J9TdRNDkgQiRl+nwJNjZCJ4sizX+DkQ1QaPJ6Msnx3Yx85GLuY",
-	"L4l2Gt1q813UwD1LwfFVR4ylXnTloJQx8XEunEgRpoP48DrCyTVlgFdaJOupBAXyvofMvwlrO4neYe1q",
-	"wyF0/hVo+gGMjg6wtj4eQJDS+k47T6x/0dbY+/j3EyRCpj9aryRgV7H0CLs4jtbWf9r5XiwWCtob84pn",
-	"V6MUVGrmNUpz/MtxcHzN/549Sp5CIlI6zwAVw5qLDZ862w4N5qkWBUuiOFpRnmYgpwXlrc81h/nXjePQ",
-	"Y/Omkt0Dn55ydHb9EK7uaWYNaOdKXPNEGIkeTaI5VYBIC8kXc4AvFJlvNahBdIjV7fk5JNQYr46qQqun",
-	"sthQ5n5i/pkuYZegjSSaZjjgeHpscEiAGhvBgcP82Vo/vIEF4xXBdex1NKN0SEGAXoEkHDZWSSii6Rra",
-	"AmsuRAaUWw1r5fFUQSJ4qo7khRVVqyCV5CBzarmyVzoGBdopZ+DxcmNkW+Ac7kEqh7aArx8Qkv4Ft7G4",
-	"wm8AQR7ceq/7D+8Ds5ZDl/r888dsPOhi0iWdpowuJQ2oxH9YWCeo0dB7RPVOiXlt0KdlHjOfhuIwmze3",
-	"3wG9s/J+5H4y2Oritpc4UWD28wyG0uYly1JiRhotf0XYAsMBTJMM6D0G3ACRRmjmYgO7XNVL6cdTpiNE",
-	"C/J+JNw4e6AjIrxttGtVi9B5WiPH2TyJyHPKw0Yf2CjHMX6QIWLgimqn8gp2L6wM15Lhd3fxCXJCFNb0",
-	"bjxsIB21RcIKynWfx7AMGHoGe0i7giMlL4HIkhMtlkgVg6D8K3k/eo3Dd7R51gQ6rt0xA2ljv3hmISK4",
-	"rs5irwVcuwwrkaUqJivIUjT2c7rF7wjj3vDPAi4E7XH2f/U+Plq5cdfzzwWHLa5DCcYSgj7+Lnqf2Sy3",
-	"xlPYAWocwAt0psxUzAYrzBlhnKJn3orcu+Z+kKyPoE8dANKgxTjIE+uHITyUpyiVrIsF6QAPdOKDloZu",
-	"YUASwVWZQ+d7fNnYkKQsyHxLKMmoBnnLUXITCRlQ1XgJI6DEWZsTF5WvdkKYVpAtSGpcUQOSGTYgCrTO",
-	"EOZGmOVelMkKlMfoLRpxTlL4XRoVDJkLiyD0KC4sTLXVa5jELhF2qMIeknk9lHO4+fuvcSMyZTxq5zci",
-	"0Qad3w47Ozerj517grXXX4qMctoXpmr6+kyRDR4fM4DtcqixPcNWlzFKT3EBVJnnVIYdpg1lGm3+I02W",
-	"3ygLxsM3q+1hEekBqZcN4fBHprSQ22sfiH6C23rvc4FH7c0vbN4K7VHCPVMBd7FH5in4fNTILpLgc9RY",
-	"C92haiv78HXv/IcOvhIdSnv+0AjWGuMnJgaJ0nCN0gL/8mweN8XDpKDbHHhYfJ5yNlRryItjXXUfZGwf",
-	"Zk/upT6xPeFG8OgKPDlRV82lKJcr3adU/HxTwbNQZkWTZEX5ElADoIrHJBtVZA2FJlQRP0PYNrXnxNqR",
-	"iVS4SHVYnBr7vD+F1Stt0ZDve68bja3I1tAwUmHzHLt42UPZYXcfuJYMTuduFCtP9fX94iGod9P8TXPi",
-	"LQxfXr55C2cXw/TV2cVLeHs2Ty5fnr1+e3lBX71ZXL4cX5hpuyHmdlaqmXgjZ/9795dg2u0D42sVcCQw",
-	"fNvPFWHeWln8hemCLmn4AWSLI/SCGeVmqReqoPEB5yC2f4IN5gQOxvIbh+DDLck2mkTXv37C+IAVe1OW",
-	"YnmHmo6q7Jl54XNJucac6jiO1Lq0RsbZP37929l3H369jqwlMi0kS2CKRnM0GY1fDR/uzGGhyJxqsQZz",
-	"ZFqsp/dMURTzC5BW2ESj4dCsqVasmGpRJ3Gj70BmjDeyd5Por2ZFl1WNaEr/0+1ukIi8AXf0K9cgSQqc",
-	"fGDc/DcySHQVCu9SSj6Ie8goRpJbicloNByN3uARrlhRML70u7q4HJovRRFNorxcZmyB8l2Yd92Q8eWl",
-	"3XiL7OYsy9zG9vGpz3c/xI1TCqWjL8ajN8Ek9MtwErp1xK0czuuLg1nfUFitDdKPYkMygQ6aN/GML4bB",
-	"upJrlllDjxSUoc1/5T4bIc2BUKxbMPpk0MySvn19cajaJY5SppA0PP4PINi6fsFk+8HU2wfGoZ1m9znz",
-	"/kR7JhIa8ta++/5ncvHmigAnbEEyWGgiSt3Job98FfS8WhwVdgNxSNP7w9Ex4XAPkiRUpiSlmnbWG796",
-	"dZAYGlwbWtowh3E9N5zwMp+DbOXMO+sdQXsNiXAk43R59liCsGx9Km9o+uXUhVri4riXujrDgNpm6ubB",
-	"NIRHXQTRXLVGa5ecQlqmUjFdZ6RRk7B3E9XAh/gxgtAnj/eNtxlmMzqjLD+er23ONWARJRKohvQkX7Mp",
-	"sg9J4F4hG6jqmivDzIIn6C9zgaIWRSzmW1phqL0APlZW2iDp8VjtLx3DsMhJSIV2VGHvso2hVaBsT/FY",
-	"8BR2amtsTgAKVfk6c5qs2yU/ZoyWNFkbD8bKvYa/UrPSkRneJ+imHf3jzeB9M1hbuaWtAmoHU7XBYHVL",
-	"JwQ0xmmhA1c7egyi/vXa4TlKd/5NWgNRWFfmOsBb4RZ3yPGjNEwHtc1d7oiefn3kFURFjC1ZXAn4Wii1",
-	"RYSn+F5F9sHJ2BNqn9D2tRS5a/CYhy+UN3b6bbnXF3uSQwdqquKGC/Z1T1nhaIj/DpnM6MLtJ6Gbdekj",
-	"zG2/7nH2yrqMGnsIzNt7XOH4x/54RWxr3E+UoDcuQLsjRDubcXP3QvwJEmCFDlOLzXEQLTCXgI6S9kXm",
-	"xvOH9Kp1l8Fbz/5OxBK0T9rmsBs3P16/nKAUThLIlTSsaiaTBAodTG0cKZ8OMPRNtWQb3X7hiUPswLhD",
-	"CSjF+HJClMjBBhzrgjqSCL5g0iaZnKcaG5Nrw7KMzDGRXGSgzVzVnxN7XrfcyqN6uipxZQsGcdWNP2t0",
-	"e5kiczAgWDe4GlpNSnbmxPzVLccS/05CCk0rC61eIY04CWkpTEJOGW/nqaqzQTpyuLHZKosH/NtttK59",
-	"dIMahZAWnmC4tcVb+52Ib1lw/C+350+3dI9ksccbYqdZVs9q73wz4+UUQ6VtcrSsCofUkJBp3DvqhJLd",
-	"LYZTCr2xzO94xeTWvsbiwFDFKFea9h53dVK7JoBmOnuGKzx2msZxIE72YPHaF9M+HZWFMPs5Il/hBzro",
-	"9t4IaJXo7oDZV3lbVZMeqPzGO4d2cGjxG5dJeI44y4lRk0dIx2bA4tg3mjWgxxUHfoLFHzcCcaSsRWvW",
-	"Xeg7DqTqDudxCqNR6t22kf5OF2tKqgHd+0223nnnLlNPifh+xXRaDODUOwQuK1td3Sg596YMmi/1B6zg",
-	"az2rzBx8dMieeZT+O60muK8SeMNsKegRLB3Sno2Lvw1O9NjrCwjURetVcKClOX39cNgd7xNz9oLsiX54",
-	"f3HCD0K6Kq12XI4SzZI1dH3xsI9dXeEJFC/hvSF1ZS8pMa4F8onL1h7j6df3J9pT/+2ICV8dcTPTly20",
-	"Z//kaACRIkHLLdZXWFQdA7a3BjxjIQ0giagyB1f8uvXlFr6OzXPQYZ/P2REOO0FqscGKTqVmUWAaSwFx",
-	"lw5ikrIl0+Z/oWOSUrWytYHceOuJa2fQLEZopbDvdlKpw7PLO/f/YHp293UYv+7JrYYrlk+r8XmMAXSS",
-	"xrDsOV2Hei80ijbIGrZeC9hXrqpwQ9WQYUvc5vZUVE+PrQBr1xztzLYE3qjwOeoyx+lR/904vVLliVbC",
-	"N64WP1hv+0SNyVKE0m48iqM5TdZiscBuFdNUlHO8PiK45db62lYqrC5FP71+CT823rQRDiMg1qwobIi5",
-	"t+T1tOJy1F0NMqnL60LiBGs4gxXmPjRX5XzokpINZRprfANV5HYVdXQVXy8j+2rXQPJpRQtDRaTkGShF",
-	"KPdgJiIHVV/ufnqh7CMq6b4VTT7yjmiwarneVsPQcddHqxN0R7BLLw/oYy8CV0ze8bqU2YfRqhQtU1XM",
-	"8QcpckNOnAhODC3Z2zZqbcO4jN8DNyo/9kUbMfF5FKO/bjkXmi1chxOyEXKNyq5ZNQNE6BXI2Os7Y1G0",
-	"A40bu76/EJPbi9KgBuQdsVafKwxRdKtueS4kVndyQp0LACmRUGRbdzVhcMtv8SqYIlTavjYYMlWKzBqh",
-	"+Zm/iIJNhagiM/+9FmQJ7iZHtROmY1csZEv7sXcJBwMkTpDT7S2fY4mJdPVCnMywcc4M69zNYW4tGpRm",
-	"WUZW9N7YgAYk4mZy3Y6YIqKgn0t7gWAOmeBLRZwVtmCZMSkwlkoNPmgKGFUdkB8oy0oJdt++/wtxjWdI",
-	"KpLSnKGyMVhqkDvPgMyMep/Z2GvGEuDWNTdqzxwuSENQBU1WcDYeDOs2Oo3vmqXs0U05z5muUghYTQU8",
-	"VWRRZguWZbZX0qLMsq2LLVusbEVJEsqJApuyLqQQi0EVx5lg+KOUCkgihEwZp7ZytbroFY0GQwuMKIDT",
-	"gkWT6OVghDAXVK9QGJ7fj85ToOlZ4z7q0l5MrrjxfRpNIkNB9R1UZXm3alv1e9jRqYecu7ZWD/HBkbY9",
-	"08Ndp6XQeDjc007otDZCnRu6gW5CjozFghjseMN14CIjttdTeI0K6EazoiY92KiVC/Qn2P6DC03mQHA/",
-	"kMaEwwZ7ahmFganZJRrB1YGo6M7M2T2786+Nm71Tlj6cu4vYaPAKFTjVT3ZA43LxzrkGOka1l3lS46h/",
-	"zSmHTvi97xbFtAaO1y2ZNhzXPg3buCxGybRpEgPKX7JZbZ+DKH6TTBvpV1C5RvltaMSIOKOF8FK6heMg",
-	"NbTu9u5h5OYl2G94AK2ryIFD+GUFpAH0c6DyF2cOKm8dVldrZclVbKW9u+OrGvjEd2pU1llph8VOEMOp",
-	"HaNaEpHPGYfUTn0bGVMgGjTtmQrxH+2sYSbrdJmr0yZHIbvTcGbXas621b38/W2IrsiM8q1V00bjG/O9",
-	"rxVeHfBuwlnlLPm205HleVKEZnvhbofNzFKw5eHBMtG+uW1dxHFngRUZfRM1E17PDKLNrz1+0n6Sqcxm",
-	"z1I2m6UNjeAtzt4GlD7+uLDaJaAa9jgaRwJle2C2ADsEj33lUQD9kSydui5nr5FjEfoc4tdIOTddvyHj",
-	"qnJck7mQw2bEhSLj4di4IkoITqhq30n1TttvRujOfkaummAM4D9+mll3wCjPsjBq9CfirkNgXAwDZjxF",
-	"M9u4e7ecVgsO65IMb68vqhc0XYNyFb2xgW5A3qMHiYC6sl904LQQJKd864uBFIJDXOOxwS3/xQfqOo1O",
-	"6+Xx6VykW5Ljsly4TTgcGOhbJUYu3GBV3C2fVTPrs09QZHRrHD9joM2unM/D0Rm1i1hX+GI8RofxN7MJ",
-	"WjdzIRvUEOikaWE3Y1BpcBEjBC7WgXNckpm4B5kJmkI6s4vNPoGW2zNsezmLa5a1e7zl2EyWpsbvq8up",
-	"jFtbOeyVC+/unhOaZXV9FTpsbY37PfK6LYk/1V/p9o3dEUQzR2qW5rp0FhtyyIXS5PUwrojO5+oMLWFH",
-	"0jfji+Gfe3vgWqLuk+jBhm531hgHpb8T6fbZxEh1ee2hHcgx1PTwrcVXn+Ho+kpQZcuprtBVnlmzaTaI",
-	"Wj2/ArzQhmI3XPVBJFWMrd/B2emE+xBH4+H4eTHgyxT3IqKSiS5MwvjSxqBSIvi/Ex1P1CidAEpIj7Rs",
-	"9vOvPnn60OsE/Q3048SCb9f87ZX23sN+Dk39kbvJJjbWaWOLlfrBeJPvTKx9+xbbVtlri0ZfiFOO5by+",
-	"2BvW/0adzmwDz9mkrfbbRZg4sNvg072SrKhcYmTSRXM31GZUzd9OW5lXUoyRXgwvyUwLMTXWbHfR+iok",
-	"JRJ0Kbn5FrvW0C1eMRmg6TBrNRadTaqL8kzZUnMtXN3oPgsgpNSt+x9UcjjfE6nZOxSHu7A/suv6N9JL",
-	"7S6pD7uNyJ+TLVsdaI/TSZXB90Tx+9xa5fitdFjO9qhxJdbOMq4Zzbnxz7HbJwq3d2pt+xX5Om2fVzpe",
-	"SNUtBoIRoBuQ9yDP8LqfHTog1zRZ2Q9W7ABpNnMwLsx/3Xz86QolEEu9DAHz8IUiMwWfZzFRwkCdMTOL",
-	"XlF9y6WxKTmWh1tT+gNV+gz7qJy9/+uM5Ewp2wTJCJsBMadnoZgBT2ckoVIyUC0TNKNKO5kfe0eIKC2B",
-	"5rcc8xO4FNMD8r3IbaJkDVC4Jm0IDjNuWcbugTBO5qA3AEERdYPTorC59p0SHi+o+lqd4I7stqtrGtIY",
-	"TveQ9prYLUy2xFuzxGR4dnn3dRSPLkNFJUeYAhq+aEtPZxbFB+g/xI72xedQ/D+ILBOb+lILxeyZy17v",
-	"YRGMkJ5/dYXde42rG9sh47RDdr9S8U1NKwSsD8PYkPL5ItDNXztx+e6eYHMHs+c0qWL4YQNphrVdM2Tc",
-	"ma3vmlkOtraQ4QnXSVFdmRFabmc2k20bZb5QrV5q9tdZuNhckZkR9DNbPGcsm6tbPrPlHzNjLmVUgo+i",
-	"+2Kg2EWUcWbCAdJKGJFcSLgiMywxm9nEp27hZ1NfeDHzrliyuuWNgELGlBGtWGFR9XpbsLru44W1XVEB",
-	"oRWXCL7IWKItemzPolo6BuTTu0R/5E8n2ec3bxrVl0c53s9nILR+FCWcPassAzTFnyN0iDE5sqJYLbQv",
-	"z9Xll0bLn30S6ceqYc/jTvkPFvttdqXaG/11TaKe4wyvjbTr9P9EXs9B17/Jg8Uu6HqlMRFZGgoSVyIS",
-	"uzMZW8ueVSkzo8e1Libn56Pxm8FwMByMJm+Hb4eITvd+sOp4JQoskG/+upIKGBWNci4XTtk0C7w4fNE2",
-	"qFeAKDLA3yrYGDmqBbahtGnh1i8shZYxMPkcXAuumuQf7h7+LwAA//8=",
+	"1H37b9s4uui/Qugu0F2s4jhu0jYOLnA7M+lOd7rTopli7r2THJuWPttcS6RKUnGNIudvP+BHUi9TfqTp",
+	"LnZ+mcaW+Pjeb3+NEpEXggPXKhp/jQoqaQ4aJP71YymVkOZfKahEskIzwaNxxOGLniT4JRFzopdACroA",
+	"MoO5kDCI4oiZxz6XIDdRHHGaQzSO7AtRHKlkCTk1y+b0yzvgC72MxhdnozjSm8I8qbRkfBE9PMTR2xTy",
+	"QmjgyeYX2Gwf5VeagyJ6yRSR8LkEpWPyuRQaUiIk4ULHhOaCL/CQHNZEyBSkMsemWUbUUhRqTCj59Ont",
+	"T7F5xTxnPn2miDk3oTwlTCsi1vyW8zKfQXVnXComHO5BEkrcl3pJNaFc6CVIXInkdENKBUQLMSA3gAsS",
+	"uqCMkzXTS2Le3xAJBVA9IG81YYqsOG44F5KcX5CUbhT58/SX6+sPk1+u/9/N9C9XhLo3CJ1rvy1T5hz+",
+	"loNb7lGxBJqCrHHRAOuJgWscGegxCWk01rKEJpL+JGEejaP/dVqTyqn9Vp120GMw9o7lTG8jyuK5SS59",
+	"dJLhAs0TpDCnZaaj8cUwNjTD8jKPxqOh+Ytx+9dZRT2Ma1iAxMO8N3B4m5pFcKuC6mW9E0JpwtKd158L",
+	"mVMdjaOyxCe3afSGLmjvHoou6Ldu8WBeVoXgCpAvP0gxyyA3/0wE18AR3rQoMpZQA+/Twj7x138qA/yv",
+	"B2LTr4s7ttH3uyGvNVVkLQ03Ga5Ym4+0IKkgf/745kdyeX7x8i8GqZbY8KQfQcvNyWtDodskcQOJ4KmK",
+	"yXoJ3PAEU2QtpF6SROSML8iMJquYUOVI/Hx0iRtfDJ8PWvSxhXi8gLuVeeB1YrZ8zdXanqOQogCpmQUn",
+	"rT4Hbkjpj4guJIDBRAE8ZXwxSSFhypz6bgs7iBuWlrB9Qbw3STKhILbgYsrIJFJIcQ+cLAS3XKAhV/uQ",
+	"cz2fQ6LNfu4AVEq6MX8rTTU04FCfzH7wNUCzNTH+Yb+NPRj8evVNxeyfbufXaSpBWaClKTPXpNmHBjDn",
+	"NFMQd+CbML3pSPszx7vV3wGwJqLkWgZk/tub9+T52YsXJ2eEZsWSnowMEAuqNUjz/X/98frk/999HT38",
+	"KQosCzllWec4o4vzwJMZ4/YCFX6OvEFOv7y1r57js+6Ps20UWmFx9AbFUvAA3V0Pzl6cG5g0l3sRel8o",
+	"TbNJItLu7qNhkNAXzMqT7jl3ExjezsMztvRQ4zdIaLn5MoB6TnLGhSQlR6XcUMTPFElKKY0qionRm/CF",
+	"5kUGJDFsZKBRiVnG9YvzqKFKLofDl2eXl6OL85fnw8vLs4ZeGW7rlTh6rY3QdbAICErKiWEAqgWaAGWW",
+	"kkyIFaGazJlUGum1xSMpaEeWW1BfMZ42hRMXk4pVS56KiYR5qVBczYVcU5k2PjH6QdJET+6ZyFA3BEWY",
+	"YjyBlipKqYYTzRBx249rKPbLFTy4e9hvEfubhrD+I+UJZE8hpuOIZhJoupkATyEN3nkHyI0ELPdKZDQu",
+	"buyj3bu3hGmpdlz3ozVbj5SpEqjaYsVRmBUDG5cKQqS7qdmJLAQoYxCvgWvUxIaydhFue7HflkCQDGlm",
+	"OFOkUJnXayFT5N31UhCqVoDL7qX7mqibHJAgEDP8PAWaGiETxZFnvwDmQ1QaRE9GWb59sfccjL+BLoXV",
+	"6Fabb4MG7lkKjq86Yiz1oisHpYzrhGvhQoowHYSH1xFOrilzeKVFsppIUCDve8j8u7C2k+gd1q4uHALn",
+	"T0DTd6B1kLX14QcEKa1PuvVNw+48yKL6CImQ6c/WNQrYVSw9wDiPo5X1S7c+F/O5gvbFvOLZ1igFlZp5",
+	"jdJ8/vko+HzN/549Sp5CIlI6ywAVA3qQE2fbodU+0aJgiTHQKU8zkJOC8tbfNYf514330mPzppLdA58c",
+	"gzq7fwhW9zSzBrTzZ655IoxEj8bRjCpAoIXki0HgM0VmGw1qEO1jdYs/B4Qa4hWqKrB6KosNZe4m5g90",
+	"AdsEbSTRJMMHDqfHBocEqLERdNnPn639wxeYM14RXMdeRzNKhxQEYFSjEUfRdAVtgTUTIgPKrYa18nii",
+	"rKd3IC8sqVoGqSQHmVPLlb3SMSjQjsGBh8uNkW0BPNyDVA5sgYBDQEj6F9zF4gq+AQD549Z33Y28d8xa",
+	"Dl3q898/5uJBF5Mu6CRldCFpQCX+w551bINnxnu0ATZiXhv0aZnHrKeh2M/mzet3jt7ZeTdwPxpodWHb",
+	"S5woMPt5BkOUs5JlKcb2jJa/ImyO4QCmSQb0HgOZgEAjNHOxgW2u6qX0wynTEaI98m4g3Dh7oCMivG20",
+	"bVWLED6tkeNsnkTkOeVhow9slOMQP8gQMXBFtVN5BbsXVoZryfCzu/gIOSEKa3o3vmwAHbVFwgrKdZ/H",
+	"sAgYegZ6SLuCIyUvgMiSEy0WSBWDoPwreT94jcN3sHnWPHRcu2PmpI37Is5CRHBd4WKnBVy7DEuRpSom",
+	"S8hSNPZzusHPCOPe8M8CLgTtcfY/eR8frdy46/nngsMG96EEYwlBH38bvE9sllvjKewANRDwDJ0psxSz",
+	"wQrMLsyF7Fu3IveuuR8k6wPoUwcOacBiHOSx9cPwPJSnKJWsiwXpABE69kFLQ7cwIIngqsyh8zm+bGxI",
+	"UhZktiGUZFSDvOUouYmEDKhqvIQRUOKszbFLDVQ3IUwryOYkNa6oOZJ5bEAUaJ3hmRthlntRJktQHqKY",
+	"+vCSwt8SY9OZC4vg6VFc2DPVVq9hErtF2KEKe0jm9VDi4+aXT3EjMmU8auc3ItEGnd8OOzs3q4+de4K1",
+	"11+KjHLaF6Zq+vpMkTWiD4Pw2xxqbM+w1WWM0mNcAFXmOZVhh2lNmUab/0CT5XfKgvHw9XKzX0T6g9Tb",
+	"hmD4M1NayM21D0R/g9t673OsB93Nb2zeCt1Rwj1TAXexR+Yp+HzQk10gweeosRe6Q9VVdsHr3vkPHXgl",
+	"OpROftMI1hrjJyYGiNJwjdIC/+XZPG6Kh3FBNznwsPg8BjdUa8iLQ111H2RsI7Mn91JjbEe4ETy4At8c",
+	"qatmUpSLpe5TKn69ieBZKLOiSbKkfAGoAVDFY6aPKrKCQhOqiF8hbJtaPLF2ZCIVLlIdFqfGPu9PYfVK",
+	"WzTk+97rRmMrsjU0jFTYxGMXLjsoO+zuA9eSwfHcjWLlW319v3no1NvlE01z4hUMn1++fAUn58P04uT8",
+	"Obw6mSWXz09evLo8pxcv55fPR+dm2W6IuZ2VaibeyMl/3/01mHZ7x/hKBRwJDN/2c0WYt5YWfmG6oAsa",
+	"/gKy+QF6wTzlVqk3qk7jA85BaP8Ka8wJ7I3lN5Dgwy3JJhpH158+YnzAir0JS7FsRk3OquyZeeFzSbnG",
+	"nOoojtSqtEbGyT8+/e3kh3efriNriUwKyRKYoNEcjc9GF8OHO4MsFJkTLVZgUKbFanLPFEUxPwdphU10",
+	"NhyaPdWSFRMt6iRu9APIjPFG9m4c/WR2dFnViKb0/7jbDRKRN84dfeIaJEmBk3eMm/+dGSC6MonXKSXv",
+	"xD1kFCPJrcRkdDY8O3uJKFyyomB84W91fjk0H4oiGkd5ucjYHOW7MO+6R0aXl/biLbKbsSxzF9vFpz7f",
+	"/RA3sBRKR5+Pzl4Gk9DPw0noFopbOZwX53uzvqGwWvtIP4s1yXzVkzXxjC+GwbqSa5a5aouCMrT5r9zf",
+	"RkhzaFQUDZpZ0lcvzveV3MRRyhSShof/HgBb1y+YbN+benvHOLTT7D5n3p9oz0RCQ97aDz9+IOcvrwhw",
+	"wuYkg7kmotSdHPrzi6Dn1eKosBuIjzS9P3za144lVKYkpZp29htdXOwlhgbXhrZ2pWxizUmgeK2z3wG0",
+	"15AIBzJOl2cPJQjL1sfyhqZfjt2oJS4Oe6mrM8xR20zdRExDeNRFEM1da7B2ySmkZSoV03VGGjUJOy9R",
+	"PfgQP0YQ+uTxrudthtk8nVGWH87XNucasIgSCVRDepSv2RTZ+yRwr5ANVHXNlGFmwRP0l7lAUYsiFvMt",
+	"rTDUzgM+VlbaIOnhUO0vHcOwyFFAhXZUYee2jUerQNmO4rEgFrZqa2xOAApV+Tq2TLBZ8mOe0ZImK+PB",
+	"WLnX8FdqVjoww/sNumlL/3gzeNcK1lZuaauA2sFUbTBY3dIJAY1xXOjAFbAeAqh/vXZ4itKdf5PWQBDW",
+	"5cHu4K1wi0Ny/CgN0wFt85ZboqdfH3kFURFjSxZXAr4WSm0R4Sm+V5G9czL2iNontH0tRW4bPObLZ8ob",
+	"O/223IvzHcmhPTVVccMF+7qjrPBsiP/tM5nRhdtNQjer0keY237d4+yVVRk17hBYtxdd4fjH7nhFbAvt",
+	"j5SgNy5AuyVEO5dxa/ee+CMkwAodphab4yBaYC4BHSXtK92N5w/pVas9w1vPrteELED7pG0O23Hzw/XL",
+	"EUrhKIFcScOqZjJJoNDB1MaB8mkPQ99UW7bB7TceO8AOjDuUgFKML8ZEiRxswLEuqCOJ4HMmbZLJeaqx",
+	"MbnWLMvIDBPJRQbarFX9c2zxdcutPKqXqxJXtmAQd117XKPbyxSZgTmCdYOrR6tFydaamL+65Vji30lI",
+	"oWllT6uXSCNOQloKk5BTxtt5qgo3SEcONjZbZeGA/3YXrWsf3UONQkh7nmC4tcVbu52I71lw/C+354+3",
+	"dA9ksccbYsdZVk9q73w34+UYQ6VtcrSsCgfUkJBpND+1BYzvQSKu+YnYjEsgnen7Hbq1GnSWgXUkCikW",
+	"kubqiqQiUb6dSpElVYTaZkf0N2iyDOZZ+qqif3epX9tF5SRD3bvY6asa9Na/Hq5LHbiusZ4xVOTKlaZ9",
+	"FCp8qKHjAVv7vRVKctXQeDstBOb9DYyCd3DXDRpxbxhPVUvJuuqRTCzUFaGZEvinrfYl//fEFdCfvE17",
+	"9tJyM6F7WtAytoLmso3GtXCRTs13299pprPdDVntU3xoFUel0IoglJKdNBkokDbfTIwLHKA2pC8hJgYZ",
+	"rgMtodyoTqvwuNJA0zGRoEvJ9xciuGpie78G1yND7WDWa1+zvV1IhJ2dBsXU4/tQfsUK4DKD2mKbSbEC",
+	"vocht+V8uGpPgi9HsR3RhKkxwVbVmBRUL4mQjlgGYbXg3gsfHK+9qVePjavCqgZBs/NMpJvw0sLQWmDh",
+	"v9+8/5W4bwnjWlTrXBHIC72xEofW2+5Hud/MIXln/06roH7Ltuirk69qv/f0aWCbsn04tPmNy/s9RVT0",
+	"yBjnI2yZZnjx0DeaFduHlfJ+hPl/brzwQMsIfU/XfnvYkaq278PMu0ZjRpvdfqHzFSXVA91uRNudsNV5",
+	"2NPQsduMPC5id2zHj6uhqBqtSs6944HORv0H1tu2vqucEvxqn/fxKGv1uAr+vrr9NbOF2wewdMjWbcwK",
+	"aHCih15f+K5uMalCeS0711f7h4NnfWLOtrMfGTXrLyV6I6SrqWxH0SnRLFlBN3IWjohVDXcBXYpdfurK",
+	"thRWesnVVhwSl6u7ndpL/+2ABS8O6KP2RUYdh8LRAAIFzUi0zy2oDjm2t/Y8YyENIImoMgdXqr7xxVG+",
+	"6tRz0P4IjTPHHHSC1GJDi5266qLApLMC4lqEYpKyBdPm/0LHJKVqaSt5eQpSJW6oS7N0qFVwcrdV+DA8",
+	"ubxz/x9MTu6+DuMXPZUQ4f6C4yryvH14jNV3lMaw7DlZhSbQNEqsyAo2XgvYV66q4KDlLIwiucvt6H+Y",
+	"HFqv2a4Q3FptAbxRj3dQ69XxObrtrJpS5ZFWwnfu7dhbHf+NGpOleEp78SiOjDsm5nMccDNJRTnDZi/B",
+	"LbfWTZapsLoUo2r1S/hn400bjzQCYsWKwiaEegvUj2sFQd3VIJO6GDYkTrDiOujG+UB6laGlC0rWlGnl",
+	"gwBBBlcH19z2MrKvTQ8EWpa0MFRESp6BUoRyf8xE5KDqUQzfXtb+iLrX70WTj+zoDvYY1NdqGDqu2bvC",
+	"oEPBNr08oHM9DzSEveZ144EPelcFFUxVGYI3UuSGnDgRHKdw2d44tbIBIsbvgRuVH/sSq5j4rKfRX7ec",
+	"C83mbigSWQu5QmXXrHEDgpO6Yq/vjEXRTgus7f4+QpPbsQagBuQ1sVafK+NSdKNueS4wckBtRMO4AJAS",
+	"CUW2cY1Eg1t+i42bilBpR2FhgkMpMm0k0qa+bQyjjVSRqf9cC7IA13dV3YTp2JX22UYcDCRwMIfEBXK6",
+	"ueUzLAiTrrqPkynO2ppiVwoGCCwYlGZZRpb0HnCc2BdN3Epu5htTRBT0c2nbfWaQCb5QxFlhc5YZkwIz",
+	"H9TAg6aAcYcBeUNZVkqw994O14qkNDhUPkqhUPqTqVHvU5spyVgC3LrmRu0Z5II0BFXQZAkno8GwnrzV",
+	"+KzZeBLdlLOc6Srhh7WPwFNF5mU2Z1lmR8fNyyzbuEyQhcpGlBg9U+AiQ1KI+aAKh40x/FFKBSQRQqaM",
+	"U1tnXrVlRmeDoT2MKIDTgkXj6PngDM9cUL1EYXh6f3aaAk1PGt3jCztGoOLGt2k0jgwF1R3jKopbw/v+",
+	"CDs69SOnbrjfQ7z3STvR7eGuM4VsNBzumEB23OSxTj99YACZI2MxJwY63nAduMiIHQ8X3qM6dGO+WZMe",
+	"bNTKpeUSHNbDhSYzIHgfSGPCYQ3Kze7BQooFGsEVQlR0Z9bs4u70a6MPf8LSh1M3NgENXqECWP1oH2iM",
+	"AtjCa2DIXHubb5o196/BcgjDb/2AOaY18CsXEE0ob2PDTk6M3aDDBjGg/CXr5eYpiOJ3yTTYSOkK5beh",
+	"ESPijBbCERL2HHupodWJv4ORmy3r3xEBrcEBAST8tgTSOPRTgPI3Zw4qbx1WjfCy5Cq20t515KsGPPGd",
+	"GpR1DYmDYjdtZNWOUS2JyGeMQ2qXvo2MKRANmvZMBfj3dtUtJgsKH9QSVt1exMPhsBqCgfaC0bqZEIZc",
+	"qI7JUqzRKpjD2tDxXJQ8vQqpeS3scLB5KbEn/JZj3mbqDaNpTKZ1OcAUddG0Tv1PbXKMKafFfEd2lhqR",
+	"1czN+fIGtIOMvdUYENqZwVnncw+iq84krG0HIdu0YNU/H+2KTCnfWIvEGDfGU+kbFFrH9pvnrIop+KYz",
+	"KuppahfM9cLjbZsp7+CM2731631r24Ktw3CBpWJ9CzUTiU98RJv4f/yi/SRTeQheetictSFu217eO3HY",
+	"h1rnVpEGtOAOn+rAQ9mhx62D7TuPfeVRB/pPMurqgsGd9pwF6FNoGiPQ3XL9NpsrF3TTL0O+qREXioyG",
+	"I+N1KSE4oardLO/9UyuoPyBXjTHc8b9/nVrPx9gJZWGE+6/E9WlhCBBjgzxFKW4821tOqw2Hda2Yd03m",
+	"1QuarkC5VoPYnM6PisaDun4E9FW1ECSnfOMT6gqPQ9xExMEt/83HJDtjoOvt8duZSDckx225cJdwMDCn",
+	"b9U+usiK1ea3fFqtrE8+QpHRjfFxjS06vXLunZuQjZtYr/98NELf+HdzicYca7JGDYH+qBb2MgaUBhYx",
+	"nsCFdXCNSzIV9yAzQVNIp3azaaOcYxrXLGvveMuxAoemxsWt6zyNB1/FJqpohRuKgdPDq8JP1KNt4+JH",
+	"5HXbq3Osa9adqr0liKaO1CzNdeksNuSQC6XJi2FcEZ1PSxpawnnNL0fnw78M+iaEW6Luk+jBSZN3VWHP",
+	"DyLdPJkYqbpqH9oxK0NND99bfPXZyG7gDVW2zvMKowJTazZNO0OwA7zQPsV2ZO6dSKpwYr8vtzUn/CGO",
+	"RsPR00LA10/vBEQlE11EqG1m/hvB8Y0apRMrCumRlnty+tXniR96/b2/gX6cWPDD7L+/0t6J7KfQ1O+5",
+	"W2xsw7o2jFqpHwyt+ZHp2s+VssWRXls0BtYcg5bTeuJAWP8bdTq1k4Wn47bab1eH44PdycPulWRJ5QKD",
+	"sC5wvaab6qcknLYyr6QYDj4fXpKpr9Prbuor3421W9Vc2J9/0KXkWG+5BNxgRpPVAO2IaWv8cWfJW17V",
+	"iuOiWK4R+7lPvggf+2a0cEXwA9JrNITsABscCepFXO4bGSDe8TMga6aW1W9+CAWEzkSp6wO6X+3ASVfW",
+	"nvLm3Qo2WNPaGG9JJdif4hgc/ksaj/zljO+kPdtDph+2f0ziKYVHa4D3PoURIMLKRv1GjfHUivCoezWl",
+	"hJ335dpVnDFfywYXeXiK236jPH6tVpYjPFZ81u9wuVqPawnG525A3oM8wdZp++iAXNNkaf+wkhJIczCO",
+	"Ycu/37z/9QqFJku9pAPz5TNFpgo+T2OihDl1xswqekn1LZfGDObYamOt/3dU6ROcSXXy9qcpyZlSdqCc",
+	"kXVWstlTTIGnU5JQKRmoltWcUaWdmoq970aUlkDzW45xN9yK6Sucam4TzEYeN4Zp4E+ZzKRYKyNaUkFm",
+	"OIMtV5Ddg4qtIB0Nz43iY8mSaMgyZVOOWhj7qhjc8h9FbpNkK4DCVYzjZZnxUzN2D4RxMgO9BggK4Bs8",
+	"NIrSaz/T5qnEcD2UCuFlgVqVZ0tjSd5D2itLW3hqSdJmedHw5PLu61l8dhkqKDrANtLwRVtqPbEI3MNd",
+	"IWa3L6IlNBqeh0u8Oy6CJZsuLXJUXIbAa4hdNVO4btCmIHORZWL9FMbXG1yp7nikmKx1xRI7eB4D8qdf",
+	"XdfPTgP3xo5POo6u3O8ofVfzFg/Wh1ScVvx0CY/mr3u58oqe3EYHsqc0qVJGYSN1iqWELhdgywltHkBZ",
+	"e9SwoRuzq67ME1puprZwwk5RfqZagzbtr5Fxsb4iU6O5prZW0wiwq1s+tdVGU2OyZlSCT9r42rPYRfVx",
+	"ZcIB0ppycyHhikxRv09thkK34LOuuyGVk3y3vBHUyZgyugILeqpBoHNWlxk9s/4D8gta0ong84wl2oLH",
+	"DrSrxX1AJL5O9Hv+7ST79MZbo9j3oODH01k8rV/MCidrK1MH3aGnCN9iXJQsKRan7UqrdvmlMQ9ul0T6",
+	"uZrm9jgs/4fF35sjC3dG4N0EwafA4bWRdp3h0MjrOTS6G7G2Ct3fNPaZym6gvhKROLrPGI8WV6XMjOmg",
+	"dTE+PT0bvRwMB8PB2fjV8NUQweneDxa5L0WB/RjN3/9TATumUT3oQlrrZj0hhy/a9YmCKDJAk29t5KgW",
+	"6C7aKoTWbwCGtjFn8nnQ1rlqkn+4e/ifAAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -307,14 +307,16 @@ type NewLocation struct {
 
 // Problem RFC 9457 problem details.
 type Problem struct {
-	// Code Stable, for programs.
+	// Code Stable, for programs; docs/problems has a page for each.
 	Code string `json:"code"`
 
 	// Detail What is wrong with this request and what to do.
-	Detail    *string         `json:"detail,omitempty"`
-	Errors    *[]ProblemError `json:"errors,omitempty"`
-	Instance  *string         `json:"instance,omitempty"`
-	RequestID *string         `json:"request_id,omitempty"`
+	Detail   *string         `json:"detail,omitempty"`
+	Errors   *[]ProblemError `json:"errors,omitempty"`
+	Instance *string         `json:"instance,omitempty"`
+
+	// RequestID Finds the request in the logs; also the header X-Request-Id.
+	RequestID *string `json:"request_id,omitempty"`
 
 	// RetryAfter Seconds, like the header Retry-After.
 	RetryAfter *int   `json:"retry_after,omitempty"`
@@ -325,14 +327,19 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemError defines model for ProblemError.
+// ProblemError One fault in a request.
 type ProblemError struct {
-	Code      string  `json:"code"`
-	Detail    string  `json:"detail"`
-	In        *string `json:"in,omitempty"`
+	// Code The rule that was broken.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// In Where the parameter is: query, path or header.
+	In *string `json:"in,omitempty"`
+
+	// Parameter The faulty parameter, if it is not the body.
 	Parameter *string `json:"parameter,omitempty"`
 
-	// Pointer JSON pointer into the body.
+	// Pointer JSON pointer into the body; empty with a parameter.
 	Pointer string `json:"pointer"`
 }
 
@@ -2097,6 +2104,11 @@ type ClientWithResponsesInterface interface {
 	ListTotalsWithResponse(ctx context.Context, params *ListTotalsParams, reqEditors ...RequestEditorFn) (*ListTotalsResponse, error)
 }
 
+// ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
+type ListDeadLettersResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListDeadLettersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2104,6 +2116,8 @@ type ListDeadLettersResponse struct {
 	JSON200 *DeadLetterPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListDeadLettersResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2145,6 +2159,11 @@ func (r ListDeadLettersResponse) ContentType() string {
 	return ""
 }
 
+// ListItemsResponseDefaultHeaders the declared response headers of an HTTP default response for ListItems
+type ListItemsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListItemsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2152,6 +2171,8 @@ type ListItemsResponse struct {
 	JSON200 *ItemPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListItemsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2198,6 +2219,11 @@ type CreateItemResponse201Headers struct {
 	Location string
 }
 
+// CreateItemResponseDefaultHeaders the declared response headers of an HTTP default response for CreateItem
+type CreateItemResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateItemResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2209,6 +2235,8 @@ type CreateItemResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *CreateItemResponse201Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateItemResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2255,6 +2283,11 @@ func (r CreateItemResponse) ContentType() string {
 	return ""
 }
 
+// GetItemResponseDefaultHeaders the declared response headers of an HTTP default response for GetItem
+type GetItemResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetItemResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2262,6 +2295,8 @@ type GetItemResponse struct {
 	JSON200 *ItemWithLevels
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetItemResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2303,6 +2338,11 @@ func (r GetItemResponse) ContentType() string {
 	return ""
 }
 
+// ListLevelsResponseDefaultHeaders the declared response headers of an HTTP default response for ListLevels
+type ListLevelsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListLevelsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2310,6 +2350,8 @@ type ListLevelsResponse struct {
 	JSON200 *LevelPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListLevelsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2351,6 +2393,11 @@ func (r ListLevelsResponse) ContentType() string {
 	return ""
 }
 
+// ListLocationsResponseDefaultHeaders the declared response headers of an HTTP default response for ListLocations
+type ListLocationsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListLocationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2358,6 +2405,8 @@ type ListLocationsResponse struct {
 	JSON200 *LocationPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListLocationsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2399,6 +2448,11 @@ func (r ListLocationsResponse) ContentType() string {
 	return ""
 }
 
+// CreateLocationResponseDefaultHeaders the declared response headers of an HTTP default response for CreateLocation
+type CreateLocationResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateLocationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2408,6 +2462,8 @@ type CreateLocationResponse struct {
 	JSON201 *Location
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateLocationResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2454,6 +2510,11 @@ func (r CreateLocationResponse) ContentType() string {
 	return ""
 }
 
+// ListMovementsResponseDefaultHeaders the declared response headers of an HTTP default response for ListMovements
+type ListMovementsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListMovementsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2461,6 +2522,8 @@ type ListMovementsResponse struct {
 	JSON200 *MovementPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListMovementsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2502,6 +2565,11 @@ func (r ListMovementsResponse) ContentType() string {
 	return ""
 }
 
+// ListReservationsResponseDefaultHeaders the declared response headers of an HTTP default response for ListReservations
+type ListReservationsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListReservationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2509,6 +2577,8 @@ type ListReservationsResponse struct {
 	JSON200 *ReservationPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListReservationsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2550,6 +2620,11 @@ func (r ListReservationsResponse) ContentType() string {
 	return ""
 }
 
+// GetReservationResponseDefaultHeaders the declared response headers of an HTTP default response for GetReservation
+type GetReservationResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetReservationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2557,6 +2632,8 @@ type GetReservationResponse struct {
 	JSON200 *Reservation
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetReservationResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2598,6 +2675,11 @@ func (r GetReservationResponse) ContentType() string {
 	return ""
 }
 
+// AdjustStockResponseDefaultHeaders the declared response headers of an HTTP default response for AdjustStock
+type AdjustStockResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type AdjustStockResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2605,6 +2687,8 @@ type AdjustStockResponse struct {
 	JSON200 *StockMoved
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *AdjustStockResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2646,6 +2730,11 @@ func (r AdjustStockResponse) ContentType() string {
 	return ""
 }
 
+// ReceiveStockResponseDefaultHeaders the declared response headers of an HTTP default response for ReceiveStock
+type ReceiveStockResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ReceiveStockResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2653,6 +2742,8 @@ type ReceiveStockResponse struct {
 	JSON200 *StockMoved
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ReceiveStockResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -2694,6 +2785,11 @@ func (r ReceiveStockResponse) ContentType() string {
 	return ""
 }
 
+// ListTotalsResponseDefaultHeaders the declared response headers of an HTTP default response for ListTotals
+type ListTotalsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListTotalsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2701,6 +2797,8 @@ type ListTotalsResponse struct {
 	JSON200 *TotalPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListTotalsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -3019,6 +3117,19 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 
 	}
 
+	switch {
+	case true:
+		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3050,6 +3161,19 @@ func ParseListItemsResponse(rsp *http.Response) (*ListItemsResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ListItemsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3103,6 +3227,16 @@ func ParseCreateItemResponse(rsp *http.Response) (*CreateItemResponse, error) {
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	case true:
+		var headers CreateItemResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3138,6 +3272,19 @@ func ParseGetItemResponse(rsp *http.Response) (*GetItemResponse, error) {
 
 	}
 
+	switch {
+	case true:
+		var headers GetItemResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3171,6 +3318,19 @@ func ParseListLevelsResponse(rsp *http.Response) (*ListLevelsResponse, error) {
 
 	}
 
+	switch {
+	case true:
+		var headers ListLevelsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3202,6 +3362,19 @@ func ParseListLocationsResponse(rsp *http.Response) (*ListLocationsResponse, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ListLocationsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3244,6 +3417,19 @@ func ParseCreateLocationResponse(rsp *http.Response) (*CreateLocationResponse, e
 
 	}
 
+	switch {
+	case true:
+		var headers CreateLocationResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3275,6 +3461,19 @@ func ParseListMovementsResponse(rsp *http.Response) (*ListMovementsResponse, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ListMovementsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3310,6 +3509,19 @@ func ParseListReservationsResponse(rsp *http.Response) (*ListReservationsRespons
 
 	}
 
+	switch {
+	case true:
+		var headers ListReservationsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3341,6 +3553,19 @@ func ParseGetReservationResponse(rsp *http.Response) (*GetReservationResponse, e
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetReservationResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3376,6 +3601,19 @@ func ParseAdjustStockResponse(rsp *http.Response) (*AdjustStockResponse, error) 
 
 	}
 
+	switch {
+	case true:
+		var headers AdjustStockResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3409,6 +3647,19 @@ func ParseReceiveStockResponse(rsp *http.Response) (*ReceiveStockResponse, error
 
 	}
 
+	switch {
+	case true:
+		var headers ReceiveStockResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -3440,6 +3691,19 @@ func ParseListTotalsResponse(rsp *http.Response) (*ListTotalsResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ListTotalsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -3906,7 +4170,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 }
 
-type ProblemApplicationProblemPlusJSONResponse Problem
+type ProblemResponseHeaders struct {
+	RetryAfter *int
+}
+type ProblemApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers ProblemResponseHeaders
+}
 
 type ListDeadLettersRequestObject struct {
 	Params ListDeadLettersParams
@@ -3932,6 +4203,7 @@ func (response ListDeadLetters200JSONResponse) VisitListDeadLettersResponse(w ht
 
 type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -3942,6 +4214,9 @@ func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitLi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3971,6 +4246,7 @@ func (response ListItems200JSONResponse) VisitListItemsResponse(w http.ResponseW
 
 type ListItemsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -3981,6 +4257,9 @@ func (response ListItemsdefaultApplicationProblemPlusJSONResponse) VisitListItem
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4032,6 +4311,7 @@ func (response CreateItem201JSONResponse) VisitCreateItemResponse(w http.Respons
 
 type CreateItemdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4042,6 +4322,9 @@ func (response CreateItemdefaultApplicationProblemPlusJSONResponse) VisitCreateI
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4071,6 +4354,7 @@ func (response GetItem200JSONResponse) VisitGetItemResponse(w http.ResponseWrite
 
 type GetItemdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4081,6 +4365,9 @@ func (response GetItemdefaultApplicationProblemPlusJSONResponse) VisitGetItemRes
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4110,6 +4397,7 @@ func (response ListLevels200JSONResponse) VisitListLevelsResponse(w http.Respons
 
 type ListLevelsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4120,6 +4408,9 @@ func (response ListLevelsdefaultApplicationProblemPlusJSONResponse) VisitListLev
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4149,6 +4440,7 @@ func (response ListLocations200JSONResponse) VisitListLocationsResponse(w http.R
 
 type ListLocationsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4159,6 +4451,9 @@ func (response ListLocationsdefaultApplicationProblemPlusJSONResponse) VisitList
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4202,6 +4497,7 @@ func (response CreateLocation201JSONResponse) VisitCreateLocationResponse(w http
 
 type CreateLocationdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4212,6 +4508,9 @@ func (response CreateLocationdefaultApplicationProblemPlusJSONResponse) VisitCre
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4241,6 +4540,7 @@ func (response ListMovements200JSONResponse) VisitListMovementsResponse(w http.R
 
 type ListMovementsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4251,6 +4551,9 @@ func (response ListMovementsdefaultApplicationProblemPlusJSONResponse) VisitList
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4280,6 +4583,7 @@ func (response ListReservations200JSONResponse) VisitListReservationsResponse(w 
 
 type ListReservationsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4290,6 +4594,9 @@ func (response ListReservationsdefaultApplicationProblemPlusJSONResponse) VisitL
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4319,6 +4626,7 @@ func (response GetReservation200JSONResponse) VisitGetReservationResponse(w http
 
 type GetReservationdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4329,6 +4637,9 @@ func (response GetReservationdefaultApplicationProblemPlusJSONResponse) VisitGet
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4359,6 +4670,7 @@ func (response AdjustStock200JSONResponse) VisitAdjustStockResponse(w http.Respo
 
 type AdjustStockdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4369,6 +4681,9 @@ func (response AdjustStockdefaultApplicationProblemPlusJSONResponse) VisitAdjust
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4399,6 +4714,7 @@ func (response ReceiveStock200JSONResponse) VisitReceiveStockResponse(w http.Res
 
 type ReceiveStockdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4409,6 +4725,9 @@ func (response ReceiveStockdefaultApplicationProblemPlusJSONResponse) VisitRecei
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4438,6 +4757,7 @@ func (response ListTotals200JSONResponse) VisitListTotalsResponse(w http.Respons
 
 type ListTotalsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -4448,6 +4768,9 @@ func (response ListTotalsdefaultApplicationProblemPlusJSONResponse) VisitListTot
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4926,82 +5249,84 @@ func (sh *strictHandler) ListTotals(ctx echo.Context, params ListTotalsParams) e
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1Hxtl9M2m/Bf0eOn52w5t5NJBspNwyeg0GWZAsvA6TnbYWc01pVEHVsykjwhO5v97Xv0Yll25MSBwLZ8",
-	"YRLL0vX+rtwlGS9KzoApmczukhILXIACYT49q4TkQv9FQGaClopylswSBp/VZWYeIj5HagmoxAtA1zDn",
-	"AsZJmlC97FMFYp2kCcMFJLPEvpCkicyWUGC9bYE/nwFbqGUy+2l6miZqXeqVUgnKFslmkyYvCRQlV8Cy",
-	"9StYb4PyGhcgkVpSiQR8qkAqNOcCwS2IMToHRhBVCC8wZWhF1dI8WCMBJWDlAV0CJiAaSINDR/rUNNF7",
-	"UwEkmSlRQQ8K09NHaVJQ5j+nSYmVAqHP+M8//t/ofz7+44ckhuUZLajaRs5uFJK4j7a52SCEi8AcV7lK",
-	"Zj9NUg0kLaoimZ1OJgZE+2nqYaFMwQKEBYZnWAPwguYKItx/xglomDDK3cpeqNzzFmA/CJgns+T/nzSS",
-	"d2KfypP6aH2EgeX8pmrAiB0hb6rBu5/fVMlG7ypAlpxJMEL+VvDrHAr9Z8aZAmYYgcsypxaYk9Ku+Mef",
-	"UuN/N/C0el9zYpuCvy+xQiss0UpwtkCYEbTSXymOCEc/vnvxDP384Kd/3hsbGrgN9XlPMlXro+NuIpe8",
-	"TLYP4IhQLfuP0YKDRJQpboQoB7IAoRkWCO7DB1257Yhomjwhf1ZSFTV1CKH6KJy/FbwEoaim5RznErqg",
-	"PP+MM5WvEWdGaDJeMWUwJpArrAEpgy3uElyjuIu2lg6bNDHbbYvov/IVKjBbo5yCRtsapTkXBVZW2h8+",
-	"SAK1mE7qf4F2TLa1QyOXq72s/8Us2qSNAhwk91pAsdz/1ju7SovITTVM+ENL9odTnkBL3bkfPeb8+k/I",
-	"lD7iF8DkDJRTxQ7PDAs8eQlWMFK0gCQiSCCE5e/WE0qiX99Ys7/1PZ/PJbQPrvm6zbYSC0VrToTr759G",
-	"1zcMaAvWucLXOaCME0ito/mMizIHVDECGSfmKRdoiRnJQVyWmNFsHKODACLoLbDLQ4ineEmzCDU6fKUk",
-	"qdeGqHuaefxqdqSahbu5/hYvYJvzBDC5zM0C85kqKOR+9fCitPFnYiHwWn8Ogov9mLbOjyPg9PVA5R+F",
-	"327Lx0tlPUabGpkArIAcxNKFoiyuDgqKS6sTfqeqsqztrh2q/2miBM5uINS0a85zwGxbiNz5qTMT9Ztp",
-	"iGaM5Jo2cWnx0jFITAyNv1ZA7El9YP5O1fIMbiGXcWCHgpj7PQZhZo7cRi0CeuL3jqFwZpz5e65wLiO2",
-	"qiqkidPyHBX8FrTzlo9NFDCnQioEdLFU6HqNbigjKcISlVxSRW8Bsaq4BiERfM6gVAgb7w/EOG4lMJNz",
-	"EAJIxH27lQPtMnwuNbqXOiwf+Apnl9q6DlwtIAN6C8OX54DlYQAJkCAOOcIuP+wIVQk2+Ai5pGU5eHXA",
-	"z4FvVAzfYpprZzfojY5ge54EiKWN5LQharDpkq7LrY40NZISsKgNe1yntG5uhzghwm09c8egEaqPQSMU",
-	"HDNGTyHnK/RfIDjiDF3j7IYLAkIHCpQhjOSSC+WyuwHk9xtc5nXeOOCtL41FD9W3RhnaZHoreEElEJ3l",
-	"GOilsSZS0TxHvSF6TLgtsXqi/iozCbPJp6hEZX0qdqmHTosYV2hOGRl64mDv2lGMDnggIEXXlbLnc4Ek",
-	"zodifQtC0lhE+kxjJY1V90beVgyoRMZ3DDphX2awV5fSJPy7K6IB2xpcetUvHj0cx8keGD/s9L63kDfO",
-	"d4e9+AZe7SCXE6rMtzfvB4qKBy5K48BobdUJ6C3E4tg00enZoWbOWAcRTzW/JK6vdWdoCF8KygVV60EJ",
-	"aldIg7Mc9g1CaU2q4Iy9MXyLOrO7xKW5Up/29Pm7s5evR1P9YljffDL6j8no54/u//Hl6OPdJL0/3fwQ",
-	"Q7c+oEfV3dMDtL0WlK9WeH90jC6/ORMblceeusYhUpPhSoITmbadf78EF18Y8FIdPCjzna16K+3wtAfQ",
-	"LpVnNzqu12rYsv59wkcuD7M/5PJAC0QuDzUqaaKzkn1sr/nxSq89TpDTJvuTuQJhnWntXlOU0xtogj0d",
-	"xYTh3jCH3lSYIqWhw6z7l4Ynh4UdXx1C1Hs5zoZS15KorrQMCj684gS1LauSvbWtluxoG8eqIkhPfErS",
-	"HNukHD7ZcPmJT2WSNPlUYYGZogyCVCaAoGF0DUHcCPpwbrAR9Nbpa41gc3SMcK9hVde/djYC2ujUha62",
-	"fv36/uXr0aMUTU9TNL2vjdr0gakqNI7lxz+0W7l7tPlv+8f0NJ0+2Nz74WiFMN9Msb29NoAvNC4mWjcp",
-	"xRJLxLg1sSmSOtvAEmG0oHOFMizIY0RN4sF0Eop4pXQwbpYHZeC+mpsGv4fiYSR0ANWbMGknlq+5WlK2",
-	"QAxWraxpLniBMEOU2Y1aLb+jB15tmF6ev0H3pw8fjqYI5+USj07H6I1NHI2z03pnmzsIC0DOGhuIzZem",
-	"yNWRJR2cfLw7jcckYQjmqTWdTNKIK875CoQrk2mKYXmjD6+P3IrgutXm3X2mjlh0IrqYhARdzDawdTMR",
-	"uS4mIqAwzeV26a5mXqzjYZsdpeALgQsZbWjYfbc3+N1l4rbXaZrwrXZ9u/s57u0ZDTeDjhbPTWsjYgop",
-	"kwqzDHqcrwHrsqcbJUCJ9SWeRzvj55BxRqQLEHR0ZicL0Dv91sjEEuO4D1dYVTI4MazPUZXHYbVfbBVa",
-	"8ALqmQHN03YEKOhIwBwEaAKke/yAeVpD4KF0er5DDJ/XTb64hO2Qne02SDxG8oMq8adc0y/CoX87f/Ma",
-	"uadNU/yak/V4LzHqTX2G5aCO0eHfKx0BbGdzAzpP05h8vPPRYtC2r4c5dvXt3+lgplSHe40DmvA5ZTBc",
-	"Ox1EZzo+2hhivLSv/eTQcR+n24p7WFu8m9gZKGPMCiE6jE5fmm58CsRj13tejI7Y4/dnx0nhM8zjtDcJ",
-	"ZJR84TvX63gaLPEC2xDArXyM8LUEptBqCczavVynwIQOS39tKC8Pq+8cKPSerrXgd4XblkuHVosqUXLZ",
-	"58H2ZJYH1aU0sQevXdLyUvHLXbU07UPgAHKdm/XbLaQWIgH1GogbKtWnbkPYKoQFqeMuY9HmZG/t6uAS",
-	"RAlsaLHYVdYZ9IUpn3b5n/625zfpL36h4Wojme4wZO0WocPEEXQPC+OZ9+5cuaVGX2QC9rb+WwfsQeG8",
-	"Vqi2oVxCTmZNIlcxRXPUGLoxynhRUKUgXKWD/AXnJEUrTJVOCOtvpH6ByarQ67WFNV+iHOZqfMFqqs/Q",
-	"gt6CbXGO3WluvbXIC3wLOkE2Cy7MAJKrumh4TWjloDJ/2wPbbHW7RgsqAVn2TUUEJEZG29H12gBqTIWL",
-	"n6kI18VSphraYapgkDxcJTslE0/iVMOMGaoY4YiLGgND6sHd1OGq3BHSCMciehiT3nNrEdpofShLECjD",
-	"EpAb6EoRoQuq9P9cpYhguXTFVgJCZm7UPGxNnL/6MPrtw6+jp2cfng9qTzy8Hy8FnCue3fzGXRG2w/Te",
-	"Gv0vIKivQWhOdAbJH5uus2nWyrBdS1lnNnevpz1ubbBuwcl4vGV7oL6p3Oo4ML5CS54TlIM0dRkW1o/M",
-	"YPjxJqKCIu/uCqVR/kiPZiEA4jiqpQBAkhKQSGJnCXAB8TqX5dR+pILxrNaU2F5SNC91fc1AF9Ns8HV5",
-	"gwXZY9yBJ3Uk7eVB3L9iecnnw0Ptfe5YeVM/SNascOyTNQuj33wbw40pTsx5rGSmXZ3rGBFrlbV0LTEj",
-	"cmaV6Mnbl+hH12lI3XzdvdQOxpgER+rHpqaZImdMU1PyvGeH8Go7f8F+tB7x3hg9x9nSHOquZ2jmaTg4",
-	"AyT4ynzLEC5LYGTEWb52JidFVye30xOvU1epP8PvYRSiKhCfXzCqmm6YnNmXLZ2ukFzylUTXXC1TJLk1",
-	"EpitrzlZowwzlC3BuP4LdkalkqZ0W+KFCUOwlOgq4PaVhlgDb24XYYmu6u8VRwtQBij93NTjEFVj9AS5",
-	"e0ka7RJ/qkCjcsGuIedsIZGr+MzNpRKpQ5EVlqjABExpcoxeYJpXAixg28VTnlXWZptCJtbRwnUO6Crj",
-	"BK5sRJPTDJjNzSgBpuicaluRPClxtoTR6XjSXF8JvtOqWhUF1nmTL5rWU0KpTm2FCZ1yCjJ1VVNuoPfh",
-	"GzW1Z1cvTN5BxishAVF2C0xxk+74hl4yHU/sqTpOxiVNZsn98dQAV2K1NGqkGUsAk1Ew4r2wQ/dan40V",
-	"eEmSWaJ52Yx1yyRt3ST7I66QzZITd9Nsk+5daa9KbT52bvGcTiY7bvAcdnOnM/QeucDzxEoknyNNnTpe",
-	"GdvihWscxM/wQAf3g0LGa6YJ4m60afWnGaCMV7mdWtNIrVPEYGVuulFh2pMKL0z443kik496W80+bxJ7",
-	"+WbrbX9rjvmR8528MqQ4BpM01exuJgI/f/UhYEKGFc75ooLko6lEy8j9pGcCsEmv6jDD7ObuKWImV9o2",
-	"nU4mjxFmXC1B1Nen/PrzVx+0fXgw+XlsU92AqWZ3eGnHx1209pST9dHIXTeAN22nqUQFm2/M5RiHdfxm",
-	"6KeNoWsI5gIwWacI3PUz7Ft0XBgROJ1Mvx9gtIaL8ZXml20LGQKFfd3+W6bdzsTm64X4baVMZ9fAV3dC",
-	"GuGNC3RoVE7u5E216TUtv4JyItgxLOYap3Yx3Vuc/ejvD16/tXUJborsYrR1y4GnPoa5ecNq+dYxhw6+",
-	"fFi+g0dNttFr+c/qbQ4z/c2l3CHWv32beMAbfynP0swj73Qtlti1NzBiUFcqXQ/268XgvB7r85IWFENr",
-	"QTCTJoEQhIOU/XLgV/2to4DWTOludtUIHy0a8DsaGXAN4q8LCbwAHRAW6IP3xAVn4XXfbxIbNLO43zc+",
-	"aJ8bm9lxBP2/ihMGA9iOF47gQUpgwe817HYcrdqisxltWN/kxKcfxilRZiRxyzDptJVLQC7rlO4OzjRF",
-	"pym6b17lOgxBC1yO0Qsugm2U/vuCeZpcmST/CmmGScSZm02r965ZiSQAs4n4tqH7zaP2vX1eh4AsXwf1",
-	"X1dLWNKF1ukaIVNMNXkgZ70//GEnkcJYaXvcZOeg2R7QmqJv0y7hoq4B9/7US1OojQAWL2r/3SKD1vDu",
-	"Tm/jqXkMVX7vGwX9Xr9bM+51/O/axdxYoN7hbNhnP4Sz0d9uqZvyg+gdmwn4e0lMt++8U2hCHtZTk0CF",
-	"7VUeQ5BMidFdxDQdHC7QEnLSW11qN6VjsnZyR8nOhDDsgQ/JC908f19auE/uvhMz+9x5aDOb1O1Y/NNZ",
-	"oWjRczejjI04cVcaZnc9YegT56IlXkt/idbEIinC9jd7zM2i+qotDX7IaIzqsrXZAwhaUSYRvwU3PB8W",
-	"q2cXzExrmb6hj3eMzwuEMg2aELazoD8TOncTrKYpULcvr0zswdwoe8EFtHqRkZjA/qqRSawOjgg6v0xm",
-	"he348XTww0vfOZwOeuARAX/K+Q2QMfrdxXDeyaVu8FhLkRENM9ttpmz5DZKYkmNI/zMuBGTKd7mu1/6G",
-	"tx2EwIGU9HtKqxT1jZ9+rchzNyTCBWI6HENn5qPtgevMq1PJDQsAWCcahABBVTlG7+uFneEAb+QvmHls",
-	"OmaaZtKLdJ0IErQAd+fbLLWp4WMXR7rU0Lxv76I8OD2NSf87i/ZfWvzr+eW/ouwfQYz1Tm6UyohSZiRo",
-	"R0Gn6XVHM7NmXCMNRkp8N5frPDB0D6lJp5DL3yTDpVxyZYR0jYpKKmQa/DPkruClrWuPFyy4hFfXIdy0",
-	"CBYQQPAvEsmqcH1LvwV11kGHHeaJnyVqhz9LfGth78vr3LTDN03q/lKhZDNcsTOItNJSlyWPUoSsCum2",
-	"S+s5Jz8509uK1Ftolju2VCJPZslSqXJ2cjI9/ed4Mp6Mp7NHk0dTQza3ydaFMAWFbJlWcxPJ55x1JWM7",
-	"qT1zKlHrgXZW0v7wSokKfGOn/+rr0j490Zq3vVk3cA5eaUVe22+aAochDHe/foIrQvWHYI+AcpuPm/8N",
-	"AAD//w==",
+	"1Dxtd9s2d3/ljus5a89DyZKT9mmVT2mepPPqppndnO6szmyYuJJQkwADgFY0z/vtO3ghCVKQRCVK1+ZL",
+	"LBHEvbjvb9BDkomiFBy5VsnsISmJJAVqlPbTi0oqIc1fFFUmWamZ4Mks4fhBX2f2IYg56CVCSRYItzgX",
+	"EsdJmjCz7H2Fcp2kCScFJrPEvZCkicqWWBCzbUE+nCNf6GUy+3p6miZ6XZqVSkvGF8njY5qcUSxKoZFn",
+	"6x9xvYnKa1KgAr1kCiS+r1BpmAsJeI9yDJfIKTANZEEYhxXTS/tgDRJLJLpBdImEomwxDYCODNQ0MXsz",
+	"iTSZaVnhliNMT79Nk4Lx5nOalERrlAbGf/32T6P/ffe3L5LYKc9ZwfTm4dxGIYm30Ta3G4R4UZyTKtfJ",
+	"7OtJapBkRVUks9PJxKLoPk0bXBjXuEDpkBEZMQi8YrnGCPdfCIoGJwK5X7kVK/+8g9gXEufJLPnnk1by",
+	"TtxTdVKDNiAsLpd3VYtGDIS6qwbvfnlXJY9mV4mqFFyhFfI3UtzmWJg/M8E1cssIUpY5c8iclG7F335X",
+	"5vwPA6HV+1qIXQr+uiQaVkTBSgq+AMIprMxXWgAV8OXFqxfw3dOv//6VoauTTYvpBWq5Hj2fR7lyiZng",
+	"VKWwWiI3Qs8UrITUS8hEwfgCbkl2lwJRQMwG8PT0Owv468mTcYeCGxJhD+BPZRY8z3RtFLyIJWopymTz",
+	"lAIoMwr4DBYCFTCuhZXkHOkCpQEbaM83T/vK09OTNHlOf6+ULmoWUcoMKJK/kaJEqZlh6JzkCvuovPxA",
+	"Mp2vQXAruZmouLanp5hrYhApgy0eElIfcReDHR0e08Rut8mRfxUrKAhfQ87QHNtZxrmQBdGOwN88TQLd",
+	"nE7qf4GKTjZV1Bwu13vl7x920WPaauFByme0hKj9b124VUZE7qphGhia09+8BgemwsN915xc3P6OmTYg",
+	"/oGEnqP2CtDjmWVBQ15KNI40KzCJCBJK6fi78YTR6Nd3zvdsfC/mc4VdwDVfN9lWEqlZzYlw/ZPT6PqW",
+	"AT1V1+Q2R8gExdR5uw+kKHOEilPMBLVPhYQl4TRHeV0SzrJxjA4SqWT3yK8PIZ4WJcsi1OjxldGkXhse",
+	"vaFZc76aHalh4W6uvyEL3OQ8RUKvc7vAfmYaC7VfPRpRemxgEinJ2nwOIpz9J+3Ajx/A6+uByj8Kv92U",
+	"jzPt3FaXGplEopEexNKFZjyuDhqLa6cTzU5V5VjbXztU/9NES5LdYahpt0LkSPimEHn4qTcT9ZtpeMwY",
+	"yQ1t4tLSSMcgMbE0/lQBcZC2ofkr08tzvMdcxZEdimLe7DHoZBbk5tEiqCfN3rEjnFtn/ovQJFcRW1UV",
+	"ygaLeQ6FuEfjvNUzGwXMmVQakC2WGm7XcMc4tfFJKRTT7B6BV8UtSgX4IcNSA7HeH6l13FoSruYoJdKI",
+	"+/YrB9pl/FCa416b3GDgK4JfG+s6cLXEDNk9Dl+eI1GHISRRoTwEhFt+GAhdST4YhFqyshy8OuDnwDcq",
+	"Tu4Jy42zG/RGT7AbngQHS1vJ6WLUnqZPuj63etLUSkrAoi7ucZ0yurkZ4oQH7uqZBwMjqMHACAIwY/ge",
+	"c7GC/0YpQHCbDQhJUZpAgXEgoJZCap9iDiB/s8F1XievA9762Fj0UH1rlaFLpjdSFEwhNamWxV5Za6I0",
+	"y3PYGqLHhNsRa0vUX2U2a7dJHVNQ1lCJTz1MWsSFhjnjdCjEwd61pxg99FBiCreVdvCFBEXyoae+R6lY",
+	"LCJ9YU6lrFVvjLwrWzAF1ncMgrAvM9irS2kS/t0X0YBt7Vm2ql88ejiOkz0wftjpfe8xb53vDnvxGbza",
+	"QS4nVJnPb94PFJUGuSiNA6O1USdg9xiLY9PEpGeHmjlrHWQ81fyYuL7WnaEhfCmZkEyvByWofSENYPnT",
+	"twdKa1IFMPbG8B3qzB4Sn+YqA+37lxfnZ69HU/NiWGR9PvrPyei7d/7/8fXo3cMkfTJ9/CJ23BrAFlX3",
+	"Tw/Q9lpQPlnhG9AxuvzkTWxUHrfUNQ6RmoxUCr3IdO38L0v08YVFLzXBg7bfudK7Ng7PeADjUkV2Z+J6",
+	"o4Yd679N+Oj1YfaHXh9ogej1oUYlTUxWso/tNT9+NGuPE+R0yW5Lvs6Z1u41hZzdYRvsmSgmDPeGOfS2",
+	"whQpDR1m3T82PDks7PjkEKLey3M2lLqORPWlZVDw0ShOUNtyKrm1ttWRHWPjeFUE6UmTkrRg25SjSTZ8",
+	"ftKkMkmavK+IJFwzjkEqE2DQMrrGIG4Em3BusBFsrNOnGsEWdIxwr3FV1792NgK6x6kLXV39+uGXs9ej",
+	"b1OYnqYwfWKM2vSprSq0juXL34xbefj28X/cH9PTdPr08asvjlYIa5oprsHYRfCVOYuN1m1KsSQKuHAm",
+	"NgVlsg2igMCCzTVkRNJnvgHETRIKotImGLfLgzLwtpqbQX8LxcNI6ACqt2HSzlO+FnrJ+AI4rjpZ01yK",
+	"AggHxt1Gnb7j0QOvLk5nlz/Dk+k334ymQPJySUanY/jZJY7W2Rm9c80dIBLBW2OLsf3SFrl6smSCk3cP",
+	"p/GYJAzBGmpNJ5M04opzsULpy2SGYkTdGeA1yI0Irl9t3t1n6olFL6KLSUjQSu0iW3c0wbdSgaImLFeb",
+	"pbuaebGOh2t2lFIsJCnUM6AiU3VzVlmlIG4OwfZESLaM9jwc6E0Yv/pk3fVk7bBAZ6yg26Udb20rDbeU",
+	"nlwvbfcjYi0ZV5rwDLf4Z4tWNEx7xThVncCMcdd4FQv1DEiuXB/W9ZbhP0YXbtnojG5pE2m5viZ7Gs82",
+	"IAm2DdrV43jMoImuVKznnCaa6Tx+cPfFRmHH8N0PShgZ6kacko0kzlGioWa6x+/YpzUGDZberuwQ+5d1",
+	"U7GL2c8cwaqxK7N5jgyVfBtxVzk6a7MiCm6luEO+R7Q3Gzk8JvHGQrnREj/2A0zNwI5YpFASvbRtRMvO",
+	"KMDmvTji9tjrdvcU2Lz2TEJbyLeCruNbCyMNkY3/7fLn1+CftiMFZp9ngEWp1053SQt2vJflNbAmb/WU",
+	"jHH73ysTV23myAP6edOYFlw0MXgwDFHP6eyahrgwIWKpD/fFB4w25IzjcIPmMTo3UeejJcaZe+1rfxz/",
+	"cbpp6w4bNuinyxbLGLNCjA6j08cmce8D8dj1XiNGR5ycaGDHSdHk7cdpGlPMGP3Id27XcYuhyII4U+dX",
+	"PgNyq5BrN9ZkrXsusjugbFhRwSVI6rCq2YFC39C1Fvy+cLsi9NAaXCVLobY5/T35+kHVPkPswWuXrLzW",
+	"4npXhdJ4SjyAXJd2/WZjrnOQgHotxi2VaqibGHbKi0FCvstYdDm5tSJ4cGGnRD60BO/7FbwuwG1Q+f0u",
+	"/7O9mfxZurYfabi6h0x3GLJu49WfxBN0Dwvj9YzdFYiOGn2UCdg7UNEBsOcIl7VCdQ3lEnM6a9PjimuW",
+	"Q2voxpCJomBaY7jK5EQLIWgKK8K0SbPrb5R5gauqMOuNhbVfQo5zPb7iNdVnsGD36BrHYw/Nr3cWeUHu",
+	"0QR3dsGVHevytSyDrw2tPFb2bwewy1a/a7RMFZBl36xJQGKw2g63a4uoNRU+S2AyXBcLx2tsh6mCPeTh",
+	"KtkrRDUkTg3OhEPFqTBBuD+BJfXgHvVwVe4JaYRjET2MSe+lswjdY70tS5SQEYXgx+RSoGzBtPlf6BQo",
+	"UUtfwqYoVeZvEYQNn8sf345+evvD6Pvzty8HNX2+eRIvsFxqkd39JHxpu8f0rZ2Pf6BkTWXHcKJ3R+CZ",
+	"7eXbpFuFTfA68W4mnvd62uNWXOvGporHW66z3LTqO30cLlawFDmFHJWtdvGwKmdn/o83ZxaUznfXfa3y",
+	"RzpfC4lb0me9lIigGEUFinhLQAqMVw8dp/YfKhh668ze7SVF+1Lf1wx0Me0Gn5Y3OJSbE/fwST1Jt/Ig",
+	"7l+Juhbz4aH2PnesG1M/SNaccOyTNYdjs/nmCR9twWQuYoVI4+p8H446q2yka0k4VTOnRM/fnMGXvn+T",
+	"+qnFr1I3bmQTHGUe20pxCt6YpraQ/JUbbazt/BX/0nnEr8bwkmRLC9TfvDHMM3gIjiDFyn7LgZQlcjoS",
+	"PF97k5PCzcn99KTRqZu0gdHsYRWiKkDMrzjTbY9RzdzLjk43oJZipeBW6GUKtoJINBC+vhV0DRnhkC3R",
+	"uv4rfs6UVrYgXpKFDUOIUnATcPvGYGyQtwVbouCm/l4LWKArDpnn7rYK02N4Dv7KmTl2Sd5XaI5yxW8x",
+	"F3yhwFeC5va+kDKhyIooKAhFWxEawyvC8kqiQ2yzJC2yytlsXz9Sbsz+JhMUb1xEk7MMucvNGEWu2ZwZ",
+	"W5E8L0m2xNHpeNLeTAq+M6paFQUxeVNTZ65nr+yNHWlDp5yhSn2hWVjsm/CN2Yqhr4omF5iJSioExu+R",
+	"a2HTnaZNmkzHEwfVxMmkZMkseTKeWuRKopdWjQxjKRI6CgbnF+4qg9FnawXOaDJLDC/bYXmVpJ1Lgr/F",
+	"FbJdcuIvET6me1e6W3CP73oXtE4nkx2Xsw67lNW7ShC5m/XcSaSYg6FOHa+MXfHCt2PiMBqkg6tfIeMN",
+	"0yT1lxWN+rMMIRNV7mYBzaHWKXBc2UuMTNqmryYLG/40PFHJO7OtYV9jErfyzdXb/tIcawb5d/LKkuIY",
+	"TDJUc7vZCPzyx7cBEzKiSS4WFSbvbIVaRW59vZBIbHpVhxl2N38FlXC1MrbpdDJ5BoQLvURZX0pr1l/+",
+	"+NbYh6eT78Yu1Q2YanfHMzeU76O17wVdH43cdVv9ses0tazw8TNzOcZhE79Z+hlj6NusuURC1ymgv9RH",
+	"msankFYETifTPw4xVuPFxap3XzPslm+/QNzvTDx+uhC/qbTtl1v86g5JK7xxgQ6NysmDuqset5qWH1B7",
+	"EewZFntD17iY/gXd7cffH7x+busS3L/ZxWjnlgNPfQxz8zOv5dvEHCb4asLyHTxqs42tlv+83uYw09/e",
+	"tx5i/bsXxQe88afyLO2U907X4ohdewMrBnWl0neaP10MLuthyUbSgmJoLQh2ficQgnA8dbscNKv+0lFA",
+	"Z1J3N7vqAx8tGmh2tDLgG8SfFhI0AnRAWGAA74kLzsNL1J8lNmgnnP/Y+KALNzYJ5Qn6/xUnDEawGy8c",
+	"wYOUyIOf4tjtODq1RW8zetMqOW3SD+uUGLeSuGGYTNoqFILPOpW/2TRN4TSFJ/ZVYcIQWJByDK+EDLbR",
+	"5u8r3tDkxib5N2AYpkBwP/FX712zEhQid4n4pqH7qTnaH+3z+uM++Tqo//pawpItjE7XB7LFVJsHCr71",
+	"N13cvFUYK22Om+wc39uDWlv0bdslQoYDStFf8WkLtRHE4kXtv1pk0BmJ3ultGmoeQ5V/aRoF271+v2a8",
+	"1fFfdIu5sUC9x9mwz34IZ6M/y1M35QfROzYT8NeSmH7feafQhDysB02RSderPIYg2RKjv95qOzh2ii+n",
+	"W6tL3aZ0TNZOHhjdmRCGPfAheaG/JbEtLdwnd38QM7e589BmtqnbsfhnskLZoeduRlkbceIviswetoSh",
+	"z72LVmStmqvJNhZJgbhfQrL3teoLzCz4jaox1GVruwdSWDGuQNyjv5IQFqtnV9xOa9m+YRPvWJ8XCGUa",
+	"NCFcZ8F8pmzu53RtU6BuX97Y2IP7CwKFkNjpRUZiAvdbUTaxOjgi6P3onBO248fTwc9Z/cHhdNADjwj4",
+	"90LcIR3Drz6Ga5xc6serjRRZ0bDj8Hb6VtyBIoweQ/pfCCkx002X63bd3Jt3gxAkkJLtntIpRX2PartW",
+	"5LkfEhESuAnH4Nx+dD1wk3n1KrlhAYCYRINSpFCVY/ilXtgbDmiM/BW3j23HzNBMNSJdJ4IUFuhv0tul",
+	"LjV85uNInxra990c9dPT05j0X7hj/6nFv55f/jPK/hHE2OzkR6msKGVWgnYUdNpedzQza8c10mCkpOnm",
+	"CpMHhu4htekU+PxNcVKqpdBWSNdQVEqDbfDPwF9sTDuXSa94cLWxrkP4aRHibw04DP5FgaoK37dstmDe",
+	"Opiwwz5pZom64c+S3Dvct+V1ftrhsyZ1f6pQsh2u2BlEOmmpy5JHKUJWhfLbpfWcUzM5s7UVabYwLPds",
+	"qWSezJKl1uXs5GR6+vfxZDwZT2ffTr6dWrL5TTau2WksVMe02rthTc5ZVzI2k9pzrxK1HhhnpdzP2ZRQ",
+	"kDs3/VdfQm/SE6N5m5v1A+fglU7ktfmmLXBYwgj/mzKkosx8CPYIKPf47vH/AgAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -187,18 +187,40 @@ type NotificationSummary struct {
 
 // Problem RFC 9457 problem details.
 type Problem struct {
-	Code   string  `json:"code"`
-	Detail *string `json:"detail,omitempty"`
-	Errors *[]struct {
-		Code    string  `json:"code"`
-		Detail  *string `json:"detail,omitempty"`
-		Pointer string  `json:"pointer"`
-	} `json:"errors,omitempty"`
-	Instance   *string `json:"instance,omitempty"`
-	RetryAfter *int    `json:"retry_after,omitempty"`
-	Status     int     `json:"status"`
-	Title      string  `json:"title"`
-	Type       string  `json:"type"`
+	// Code Stable, for programs; docs/problems has a page for each.
+	Code string `json:"code"`
+
+	// Detail What is wrong with this request and what to do.
+	Detail   *string         `json:"detail,omitempty"`
+	Errors   *[]ProblemError `json:"errors,omitempty"`
+	Instance *string         `json:"instance,omitempty"`
+
+	// RequestID Finds the request in the logs; also the header X-Request-Id.
+	RequestID *string `json:"request_id,omitempty"`
+
+	// RetryAfter Seconds, like the header Retry-After.
+	RetryAfter *int   `json:"retry_after,omitempty"`
+	Status     int    `json:"status"`
+	Title      string `json:"title"`
+
+	// Type Page of the code.
+	Type string `json:"type"`
+}
+
+// ProblemError One fault in a request.
+type ProblemError struct {
+	// Code The rule that was broken.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// In Where the parameter is: query, path or header.
+	In *string `json:"in,omitempty"`
+
+	// Parameter The faulty parameter, if it is not the body.
+	Parameter *string `json:"parameter,omitempty"`
+
+	// Pointer JSON pointer into the body; empty with a parameter.
+	Pointer string `json:"pointer"`
 }
 
 // Totals defines model for Totals.
@@ -687,6 +709,11 @@ type ClientWithResponsesInterface interface {
 	GetTotalsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTotalsResponse, error)
 }
 
+// ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
+type ListDeadLettersResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListDeadLettersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -694,6 +721,8 @@ type ListDeadLettersResponse struct {
 	JSON200 *DeadLetterPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListDeadLettersResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -735,6 +764,11 @@ func (r ListDeadLettersResponse) ContentType() string {
 	return ""
 }
 
+// ListNotificationsResponseDefaultHeaders the declared response headers of an HTTP default response for ListNotifications
+type ListNotificationsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListNotificationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -742,6 +776,8 @@ type ListNotificationsResponse struct {
 	JSON200 *NotificationPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListNotificationsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -783,6 +819,11 @@ func (r ListNotificationsResponse) ContentType() string {
 	return ""
 }
 
+// GetNotificationResponseDefaultHeaders the declared response headers of an HTTP default response for GetNotification
+type GetNotificationResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetNotificationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -790,6 +831,8 @@ type GetNotificationResponse struct {
 	JSON200 *Notification
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetNotificationResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -831,6 +874,11 @@ func (r GetNotificationResponse) ContentType() string {
 	return ""
 }
 
+// GetTotalsResponseDefaultHeaders the declared response headers of an HTTP default response for GetTotals
+type GetTotalsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetTotalsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -838,6 +886,8 @@ type GetTotalsResponse struct {
 	JSON200 *Totals
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetTotalsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -961,6 +1011,19 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 
 	}
 
+	switch {
+	case true:
+		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -992,6 +1055,19 @@ func ParseListNotificationsResponse(rsp *http.Response) (*ListNotificationsRespo
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ListNotificationsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -1027,6 +1103,19 @@ func ParseGetNotificationResponse(rsp *http.Response) (*GetNotificationResponse,
 
 	}
 
+	switch {
+	case true:
+		var headers GetNotificationResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -1058,6 +1147,19 @@ func ParseGetTotalsResponse(rsp *http.Response) (*GetTotalsResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetTotalsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -1227,7 +1329,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 }
 
-type ProblemApplicationProblemPlusJSONResponse Problem
+type ProblemResponseHeaders struct {
+	RetryAfter *int
+}
+type ProblemApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers ProblemResponseHeaders
+}
 
 type ListDeadLettersRequestObject struct {
 	Params ListDeadLettersParams
@@ -1253,6 +1362,7 @@ func (response ListDeadLetters200JSONResponse) VisitListDeadLettersResponse(w ht
 
 type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -1263,6 +1373,9 @@ func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitLi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -1292,6 +1405,7 @@ func (response ListNotifications200JSONResponse) VisitListNotificationsResponse(
 
 type ListNotificationsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -1302,6 +1416,9 @@ func (response ListNotificationsdefaultApplicationProblemPlusJSONResponse) Visit
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -1331,6 +1448,7 @@ func (response GetNotification200JSONResponse) VisitGetNotificationResponse(w ht
 
 type GetNotificationdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -1341,6 +1459,9 @@ func (response GetNotificationdefaultApplicationProblemPlusJSONResponse) VisitGe
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -1369,6 +1490,7 @@ func (response GetTotals200JSONResponse) VisitGetTotalsResponse(w http.ResponseW
 
 type GetTotalsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -1379,6 +1501,9 @@ func (response GetTotalsdefaultApplicationProblemPlusJSONResponse) VisitGetTotal
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -1515,38 +1640,42 @@ func (sh *strictHandler) GetTotals(ctx echo.Context) error {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"zFnfj9u4Ef5XCLbAPVRr7+7lelfnKbhD2wC5S3AJ0IdsYNDi2GZWIpXhaL3Gwv97MaQsSzK9ltEk6Ntq",
-	"+WOGMx+/+Th+krkrK2fBkpezJ1kpVCUQYPj6tUbvkP/S4HM0FRln5Ux+WIOw8EjzPEwQbiloDaJSKxAL",
-	"WDqEl8JV6ksNE5lJw0u+1IBbmUmrSpAzGRfKTPp8DaViE6V6fAN2RWs5u72+zmRp7P77JpO0rXidJzR2",
-	"JXe7TL4xpaFj3/7tNqJUdivICQSq0QpFonSeTvlShI26rmhYqrogOfuJ/VCPpqzLg1fx6+CTsQQrQLlj",
-	"rxB85ayHEL936BYFlPxn7iyBDf6qqipMrtjfaRVn/O2zZ+efOj78FWEpZ/Iv00OCpnHUT/f7Bov94/9n",
-	"rUhslBcbdHYllNViw/8iJ7QTauFqEoYmIYLNdmztFRGUVXCvQlcBkolHUHFgbh1/LR2WiuKZf7yVxyFg",
-	"d0iZgicPUpZJsBr0XFFvJ60IrsiUILPjFa6m3HGSno9H4/3bZjYfDSxdZMmXVM1zp2HUMUOiv9QGQcvZ",
-	"x26QDqY/tcvc4jPkxFYGjh6BV+U5VAR6Fu5TqUwhPOADoCDn7jlxAmFZe55hSHhltLBuIqyjOdvtrGMM",
-	"WEdirTjqwj0ATkRt763b2LB4o/yd7YwGrPByZf0GMGxQ8LW5s5Jzx6D/2HooOQLBE75IjXmZycZC5/SH",
-	"GP8GSr8BIsAUzsbnChAjKx2NGN3bpa6NTm1wD9vkcrdceqAhAv7+Ign0SiGZmLdRFwNBNZe8n/P3pBYF",
-	"CMZeJpYOBTyqsipA1FZD7nQYdRgSWQDOK2VNPkkdC0GjeQB7EfDJVSZPRGMA8RjIMLd79DZm7fn26cnk",
-	"iTtwQME7tYJjJGhQel6ECeHbEJT+HAN0oLVrbSpEteXvTq06jv+rBUNXOBvAXyhPoZAlIjwISc/R1En/",
-	"cGSWDdMnEK81gvdJIDaEMv78e/5OHD5HUHQh72rIjb54ja4rmDd3qx9jhxpwxi4WimDm8rxGBJvDSw46",
-	"gjBeOAtMWG3EWFWAyteTtLGTVWZNZXqgcLkqIDlUgvdqBfPIH8di5/c4fvX6N7EGpSFIHngA3ArCbdLD",
-	"KC4StrpnnI8krBC/sZO9WqnRc0nR2fLaxfH7sIBX1hHnqSPuE/3s4PwB0I+nT4JHOk9Tw+B2QncITC/f",
-	"PeDuA9I5QsLhFkpZe4kP8Wg8bXDYucq9m3iOLtLU+JV4rI/B8STTw0Fdlgq3x4TzTELOs+T7PRz7R/tS",
-	"Q91Ino0pCrEAQWhAZ1wXw19CrZSxE2HsXLt6MRRCI2TOy0BApUO4s4TbUH0xTPSq7DHA0hWF2/iJGCiu",
-	"oVLzdVUxOPZyLiCx0WWicHYFeGdzZ5cGS2CZDrbRZULXMBELV9s8pQUb4cWTWS+snNOT4G9hHgBZL4RQ",
-	"5a4udNCAC2gicGdDCHgVuehERxTSxjVR8WLDrMxxyYR3vFuptmKtHkAoZJGh+7IwZig8sGICGiEcLsY+",
-	"DDKTzZmCUOz4e0Y4poB3UT39fjVwX5aOa0gngz/4eD83DjVfWEPJW/pMwfr2ReR7F4aLiPyYpJ9l5DPE",
-	"23mm99P25z9/Ff948dPPonmmi5hfz9nqg2//crxEqASd3Gff/33TynHNxPMB3k/MoplUXIZK0lhPyuZp",
-	"nxAIt3O17BvvFHBOWu3TY2ToBNDjP7qARXOFsIQgH89q9DC637/14Zkzf3CkikQu9sQ17m3YsuC46Q17",
-	"jpvsmzbSmKkH6h23oE/KY9dE4h4ze5Cdb1E19qnchTQsXeJWg9K+6YqtB2+OjcN7QLF2hfazQNlekBN5",
-	"7cmVXBdZPbTCP3TVoj+8VTkRv4cVCkEofw86VNrFlst8WSqrPb8blI1S4AcvWJFmwvKGUZzQ2njx6t3r",
-	"WF0Lk4P1IRFGg2U/+XbJV5XK13B1O7k+dDE7/ztcKPkn5K5G3z+lzGSrveXN5DoucRVYVRk5kz9ObsLO",
-	"laJ1AP/04WbKr92rzrN8FRslfEfCpq+1nMk3xtPhKe5jq6BtKH9MV5PDlGns6e6ysxObzvTu06Djent9",
-	"/Uy39bIu66BRkWi2vrVN09stBcdHNPGZRJJumshpK63bnW4uw75RNyFzqL0gxmlPyoUTsfi9h4oFMa0Z",
-	"fIaBRhARGh+pHH9SK478IU9efmJDnNKjV8DJnP7Rm3mU1WFUiu3RzfLxRwJ+5zP2T/Xiu0W+TdIZscJw",
-	"SXjQt25stB6kwynre10xDh8J9TMCuf9XED96cp4BeS+mXwPlDK7+rkyHG/AklgY9dRA8eEkmQTx9GujG",
-	"3UlY/wt6qD4GdQAIU+ABH8ei9FDNCGu4BLTfK62plH4YXM6vkcm3w/ZdIKZQZcMvFdtnaqcZkWdqhdmp",
-	"dDbS7RvGtbFwIqLRw68Ry/Y3zD6HsawwNjRFRfsESvJ7kIn80oxQrrGQM7kmqmbT6c3tz1zyJzezX65/",
-	"eRH4pdnkKYVzH7hqT88HK7tPu/8GAAD//w==",
+	"zFpZjxs5Dv4rgnaBedhq95FkZ8b9FMyxm0UmCZIAu0ASGHKJtjVdJVUkVjtGw/99QUl1Wm6XgSSYty7r",
+	"IEV+JD9R/cBzU1ZGg0bH5w+8ElaUgGD91y+1dcbSXxJcblWFymg+5+83wDR8wUXuJzCzYrgBVok1sCWs",
+	"jIVbZirxuYYZz7iiJZ9rsDuecS1K4HMeFvKMu3wDpSARpfjyEvQaN3x+c3WV8VLp5vs647iraJ1Dq/Sa",
+	"7/cZf6lKhYe6/dtsWSn0jqFhFrC2mglkpXF4TJfCb9RXRcJK1AXy+TPSQ3xRZV12WoWvTielEdZg+Z60",
+	"suAqox14+72xZllASX/mRiNor6+oqkLlgvS9rMKMf/zpSPmHng5/t7Dic/63y85Bl2HUXTb7eonD4/93",
+	"I5BthWNba/SaCS3Zln5Cw6RhYmlqZMqbYgNCRj+/BbS7i+crhISz30FutHQZ225AM4VMObY1FjcsN6XS",
+	"a7YU+V3GhGOCNmBPb372Yp9dPZkNrHpoLlI/nokmPEeEsvI2qqypwKIKdhRhYKENfa2MLQWGnZ7c8EM/",
+	"kE1QqKIntMFNxkFLkAuBg52kQLhAVQLPDleYGnNDSHncKVH713E2HQ00niXJlVgtciNh0jE92j7XyoLk",
+	"8w99I3WiP7XLzPJPyJGkjBQ9cLjIc6gQ5NwHdSlUwRzYe7AMjbkj9DALq9rRDIXMCSWZNjOmDS5Ibm8d",
+	"AVEbZBtBVmfmHuyM1fpOm632i7fCfdS9UY8cWi6024L1GxQUux81J99R5H1oNeRkAa8JRXMUzzMeJfRO",
+	"39n4VxDyJWCE+hhn030F1obUeDCi5GCXulYytcEd7JLLzWrlAMcI+OfTJNArYVEFv00KDAsiZppRkKNY",
+	"FsAIexlbGcvgiyirAlitJeRG+lFjvSMLsItKaJXPUseyIK26B30W8NFUKk9YYwTxYEg/t3/01mbt+Rr3",
+	"ZPxIDHQoeCPWcIgECUIuCj/BfyuE0p3KAD1o7VuZwlqxo+9ewTy0//MlQZcZ7cFfCIe+miYsPDLJQNHU",
+	"SV8ZVKtYbhKIl9KCc0kgxoQy/fxN/k4cPrcg8My8KyFX8uw1sq5gEWNraGNjJdg5qVgIhLnJ89pa0Dnc",
+	"ktEtUGEzGihhtRYjagMi38zSwo5WmQ2W6YHC5KKA5FAJzok1LEL+OGRcf4Txixe/slC7vXL3YHcM7S6p",
+	"YWA4CVn9My4mJixvv6mTnViLyXNR4Mny2sfxO7+AVtYB56kjNo5+dHBxD9ZNT58IX/B0mhobt2e6zjAD",
+	"fw+A2xikd4SEwi2UsjaIO3tETSMOe6E8iMRT6SKdGr9SHhticHqSGeCgLkthd4cJ5xGHnM6S7xo4Do/2",
+	"uYY6Up6tKgq2BIZWgcyoLvq/mFgLpWdM6YU09XJMhCbQnFufgEpj4aNGu/PV1/qJTpSDDLAyRWG2bsZG",
+	"jGvM1FxdVQSOhs55JEZexgqj12A/6tzolbIlyJbj0wRZw4wtTa3zFBeMxIsmE19YGyNnXt9C3YMlvuBN",
+	"lZu6kJ4DLiFa4KP2JqBVaIISPVKIWxOt4tiWsjLZJWPO0G6l2LGNuAcmLJEMOaSFwUP+lhccEImwD4zG",
+	"DDzj8UyeKPb0PUEcU8A7q55+vxrYlKXDGtLz4A8uxOfWWEkBG26F5xSsb19EvndhOCuRHybpRzPyicTb",
+	"6xUM3fb291/Yz0+f/chir4AF/zry1hB8zc0xRe0Dq6+sWVtRulsmTe6a7gOlJsdE6N948n+a8SS6Dqpp",
+	"OmwVbhhulGNkTHA4akPMjt6nppeBaK7fPM1PEE6lHQqdp4Eb1Uoyrd+Vls5nu0Z5FYuZWbtbJgpn/Gek",
+	"YP+7eBumXbyQR+5DaHcLcaK3Uqg76G/b68jMkkyE0Fe7VFsl46jwSMSGH8ZaUJ1veniEIZLYxaZVFxZW",
+	"4JnyyeuIH200aLXMAjQfgf1vzW16qNlrDcy34sgJovHIVORTwrN1QYaNTbGlNXegzyXzSqcQT7UpdD1j",
+	"y5QpN2e+t5ixSuDG35e9O5MC23Vpxf2xd93uGVOr2H2jakqSl0amaX9lCA2Jjf/z7vUrFkeZ0mjafW4Z",
+	"EcRdiF3RiT19A22ERSe3lkx5+71BUbjDstlU5GlNj7a8T5seacG0yS42aadM7TjFtAVDtjF1TWAkU2aP",
+	"HPMt6FDjyr13w8okyhUI6WKy34wu01tj78CyjSmkm3su4qgi5LVDUxLhozrR3mh9sQj60FbljP3hVwgL",
+	"TLg7kL5WLXfEX8tSUNo2KyZ04Lg/OEZXrYxp2jCwbl+Tnr95EWhjoXLQzjtCSdCkJ8UMf16JfAMXN7Or",
+	"7o2g91uXYPlbyE1t3fCUPOPtpZJfz67CElOBFpXic/5kdu13phThwX95f30pQciLXr9pHTqAFCN+0xeS",
+	"z/lL5bDrMTmeDZ5rPqQLZjflMryY7LOTE+O7z/7T6D3j5urqkbeM894wRh24xFMGJf8qliayD4v2mYV0",
+	"HZ9o0lJatXtvJQT7SNu956yv82J0R/EnolvdHVTYUBlQBDSEgNDm5STjKNZk+c5Pjn8iQeTSg+vtUZ++",
+	"Gsw88OrYKsXuILJcKN/KBewfe+nqs9fWSSdYOMElocFQuqdIyjHPiY9JbwjzNHwkaP0E5P6lIH7QSzkB",
+	"8oFNvwbKCVzDXSkdbonUrpR12EPwqEWSBPHlw+hCtD8K63/BANWHoPYAoRTY4ePwttVVM7Q1nAPa7+XW",
+	"lEvfj4Lza3jy9bgv7ROTr7L+CW73SO1UE/yMLTE75s5I3b6hXaOEIxYNGn4NW7b/ITDMYUQrlPZ3X9be",
+	"7ZP53dNEe99AubYFn/MNYjW/vLy++ZFK/ux6/tPVT099fombPKRw7nyuatJzJ2X/af//AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -467,28 +467,40 @@ type PaymentState string
 
 // Problem RFC 9457 problem details.
 type Problem struct {
-	// Code Stable; docs/problems has a page for each.
-	Code   string  `json:"code"`
-	Detail *string `json:"detail,omitempty"`
-	Errors *[]struct {
-		Code   string  `json:"code"`
-		Detail *string `json:"detail,omitempty"`
-		In     *string `json:"in,omitempty"`
+	// Code Stable, for programs; docs/problems has a page for each.
+	Code string `json:"code"`
 
-		// Parameter Instead of the body.
-		Parameter *string `json:"parameter,omitempty"`
+	// Detail What is wrong with this request and what to do.
+	Detail   *string         `json:"detail,omitempty"`
+	Errors   *[]ProblemError `json:"errors,omitempty"`
+	Instance *string         `json:"instance,omitempty"`
 
-		// Pointer Into the body.
-		Pointer string `json:"pointer"`
-	} `json:"errors,omitempty"`
-	Instance  *string `json:"instance,omitempty"`
+	// RequestID Finds the request in the logs; also the header X-Request-Id.
 	RequestID *string `json:"request_id,omitempty"`
 
-	// RetryAfter Seconds.
+	// RetryAfter Seconds, like the header Retry-After.
 	RetryAfter *int   `json:"retry_after,omitempty"`
 	Status     int    `json:"status"`
 	Title      string `json:"title"`
-	Type       string `json:"type"`
+
+	// Type Page of the code.
+	Type string `json:"type"`
+}
+
+// ProblemError One fault in a request.
+type ProblemError struct {
+	// Code The rule that was broken.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// In Where the parameter is: query, path or header.
+	In *string `json:"in,omitempty"`
+
+	// Parameter The faulty parameter, if it is not the body.
+	Parameter *string `json:"parameter,omitempty"`
+
+	// Pointer JSON pointer into the body; empty with a parameter.
+	Pointer string `json:"pointer"`
 }
 
 // ProviderEvent An event as the payment provider words it. What else it holds is kept with it.
@@ -1451,6 +1463,11 @@ type ClientWithResponsesInterface interface {
 	ReceiveGatewayWebhookWithResponse(ctx context.Context, params *ReceiveGatewayWebhookParams, body ReceiveGatewayWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveGatewayWebhookResponse, error)
 }
 
+// ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
+type ListDeadLettersResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListDeadLettersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1458,6 +1475,8 @@ type ListDeadLettersResponse struct {
 	JSON200 *DeadLetterPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListDeadLettersResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1499,6 +1518,11 @@ func (r ListDeadLettersResponse) ContentType() string {
 	return ""
 }
 
+// ListOperationsResponseDefaultHeaders the declared response headers of an HTTP default response for ListOperations
+type ListOperationsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListOperationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1506,6 +1530,8 @@ type ListOperationsResponse struct {
 	JSON200 *OpenOperationPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListOperationsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1547,6 +1573,11 @@ func (r ListOperationsResponse) ContentType() string {
 	return ""
 }
 
+// ListPaymentsResponseDefaultHeaders the declared response headers of an HTTP default response for ListPayments
+type ListPaymentsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListPaymentsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1554,6 +1585,8 @@ type ListPaymentsResponse struct {
 	JSON200 *PaymentPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListPaymentsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1595,6 +1628,11 @@ func (r ListPaymentsResponse) ContentType() string {
 	return ""
 }
 
+// GetPaymentResponseDefaultHeaders the declared response headers of an HTTP default response for GetPayment
+type GetPaymentResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetPaymentResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1602,6 +1640,8 @@ type GetPaymentResponse struct {
 	JSON200 *Payment
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetPaymentResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1643,6 +1683,11 @@ func (r GetPaymentResponse) ContentType() string {
 	return ""
 }
 
+// GetTotalsResponseDefaultHeaders the declared response headers of an HTTP default response for GetTotals
+type GetTotalsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetTotalsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1650,6 +1695,8 @@ type GetTotalsResponse struct {
 	JSON200 *Totals
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetTotalsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1691,6 +1738,11 @@ func (r GetTotalsResponse) ContentType() string {
 	return ""
 }
 
+// ListWebhookEventsResponseDefaultHeaders the declared response headers of an HTTP default response for ListWebhookEvents
+type ListWebhookEventsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListWebhookEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1698,6 +1750,8 @@ type ListWebhookEventsResponse struct {
 	JSON200 *WebhookEventPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListWebhookEventsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1739,11 +1793,18 @@ func (r ListWebhookEventsResponse) ContentType() string {
 	return ""
 }
 
+// ReceiveGatewayWebhookResponseDefaultHeaders the declared response headers of an HTTP default response for ReceiveGatewayWebhook
+type ReceiveGatewayWebhookResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ReceiveGatewayWebhookResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ReceiveGatewayWebhookResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -1922,6 +1983,19 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 
 	}
 
+	switch {
+	case true:
+		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -1953,6 +2027,19 @@ func ParseListOperationsResponse(rsp *http.Response) (*ListOperationsResponse, e
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ListOperationsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -1988,6 +2075,19 @@ func ParseListPaymentsResponse(rsp *http.Response) (*ListPaymentsResponse, error
 
 	}
 
+	switch {
+	case true:
+		var headers ListPaymentsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -2019,6 +2119,19 @@ func ParseGetPaymentResponse(rsp *http.Response) (*GetPaymentResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetPaymentResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -2054,6 +2167,19 @@ func ParseGetTotalsResponse(rsp *http.Response) (*GetTotalsResponse, error) {
 
 	}
 
+	switch {
+	case true:
+		var headers GetTotalsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -2087,6 +2213,19 @@ func ParseListWebhookEventsResponse(rsp *http.Response) (*ListWebhookEventsRespo
 
 	}
 
+	switch {
+	case true:
+		var headers ListWebhookEventsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -2114,6 +2253,19 @@ func ParseReceiveGatewayWebhookResponse(rsp *http.Response) (*ReceiveGatewayWebh
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ReceiveGatewayWebhookResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -2432,7 +2584,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 }
 
-type ProblemApplicationProblemPlusJSONResponse Problem
+type ProblemResponseHeaders struct {
+	RetryAfter *int
+}
+type ProblemApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers ProblemResponseHeaders
+}
 
 type ListDeadLettersRequestObject struct {
 	Params ListDeadLettersParams
@@ -2458,6 +2617,7 @@ func (response ListDeadLetters200JSONResponse) VisitListDeadLettersResponse(w ht
 
 type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2468,6 +2628,9 @@ func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitLi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2497,6 +2660,7 @@ func (response ListOperations200JSONResponse) VisitListOperationsResponse(w http
 
 type ListOperationsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2507,6 +2671,9 @@ func (response ListOperationsdefaultApplicationProblemPlusJSONResponse) VisitLis
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2536,6 +2703,7 @@ func (response ListPayments200JSONResponse) VisitListPaymentsResponse(w http.Res
 
 type ListPaymentsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2546,6 +2714,9 @@ func (response ListPaymentsdefaultApplicationProblemPlusJSONResponse) VisitListP
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2575,6 +2746,7 @@ func (response GetPayment200JSONResponse) VisitGetPaymentResponse(w http.Respons
 
 type GetPaymentdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2585,6 +2757,9 @@ func (response GetPaymentdefaultApplicationProblemPlusJSONResponse) VisitGetPaym
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2613,6 +2788,7 @@ func (response GetTotals200JSONResponse) VisitGetTotalsResponse(w http.ResponseW
 
 type GetTotalsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2623,6 +2799,9 @@ func (response GetTotalsdefaultApplicationProblemPlusJSONResponse) VisitGetTotal
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2652,6 +2831,7 @@ func (response ListWebhookEvents200JSONResponse) VisitListWebhookEventsResponse(
 
 type ListWebhookEventsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2662,6 +2842,9 @@ func (response ListWebhookEventsdefaultApplicationProblemPlusJSONResponse) Visit
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2686,6 +2869,7 @@ func (response ReceiveGatewayWebhook204Response) VisitReceiveGatewayWebhookRespo
 
 type ReceiveGatewayWebhookdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2696,6 +2880,9 @@ func (response ReceiveGatewayWebhookdefaultApplicationProblemPlusJSONResponse) V
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2939,68 +3126,72 @@ func (sh *strictHandler) ReceiveGatewayWebhook(ctx echo.Context, params ReceiveG
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5Ftbj9s4lv4rB9oF+mFVrssk3TMu7EM6m50OOoMKUgHyMBUYtHRssy2RCkmV4w3qvy8OL7pSvqSrB2jM",
-	"U7ksijw85zu3j/S3JJNlJQUKo5P5t6RiipVoUNn/XtdKS0WfctSZ4pXhUiTz5OMGQeBXs8jsAJArMBuE",
-	"iq0RlriSCm9BVuxLjbMkTTi98qVGtU/SRLASk3niXkzSRGcbLBktUbKv71CszSaZ31xdpUnJRfj/Ok3M",
-	"vqL3tFFcrJOnpzR5x0tuxrL9IndQMrEHI0GhqZUAZqCU2kzJUtiJuqLkuGJ1YZL5S5KDfeVlXbZSuf9a",
-	"mbgwuEaVPJFUCnUlhUarv/dKLgss6WMmhUFh5WVVVfCMkbyXlRvxX79pEv5bR4b/VLhK5sl/XLYGunRP",
-	"9WWY167Y3/6nDTOwYxp2Soo1MJHDjr4yEnIJbClrA9zMrAb9dLTaK2OwrKx4lZIVKsPdFph7sBCS/ltJ",
-	"VTLj9vyXm2SsgjTJWFHQUBSkpX8mmUJmMElJAyuuSvrEKlMr+x0TGRYJqW1VizxJkzWSKQquTfJ5ZHXa",
-	"bFZwgYtM5kirjAagyDFfMNOTNmcGLwwvMYlMiUpJdWBC+9h9HXm8ZgZ3bL9Q+KVGbRY8jw7bGFMttGGm",
-	"1ifqUdYmkyUeg4I33J0fTVZFYc5QgMXsl5orzMlcHXt7W7YztgaRy98wM7TaYP2ROwZ/mLsIoeQjz1EB",
-	"E3qHCvMZCGkWtMAchIRMCoEZvZqClvRsw8UaMiZgwx4RNqyqUNBrtBlZmxQUajTpg3BQKjCfA02XWugL",
-	"6VeCjJU4g1dLt1TJ9m7CJaLojPcyZqg1WCT5cAbcwFbgbvYgkrSBdtgbKdWJY5GsLYQbeSjQ+D1GIf26",
-	"VgpFtv8oDSv02AMz/3ys27f3d/Di5vqnWQzWXCxyWS9NPHqzUtbCUOBmRQG0nI1HGnYbqRE8+IBrsgFs",
-	"hdyJW/uxYsqEeC/NBhWs+LpWqEmILqx/fBGFNbdhUB+D9T+kwKCRpzT5TdZKsOKstwbAbtTYytDO21FX",
-	"DOT/gyx/h8agigXIM0NNND64sNHMUtc8j02wxX30dblaEeoGkWXCBGRC7rBwUiRSyHx2Gq2rMFf8EcVZ",
-	"AdfIimeR6QYGcxqwY7syN5ttBAt6TRN2zHzv2RrHJsyR5YvCDrD/c4PlUYR2MPHUrMmUYnv6v1MdjR3Q",
-	"RSGQwnpRwbSxpdPsaHDuCRrbadcBxssWBXABJRdSQS240TPYYJHDfwOrzUYq/n+YwwX49EwfHyXP7Qf8",
-	"WpEQJOIA/s2b4wXfPKKCZSGzrXvzBGyGtceT3VHMYSaFbMPU+uQJveAH5lO1oHh34nyksPFk94YXxZlb",
-	"dSXPhGi7UMb53aZQMZ7DkmXbE6d3pjuw7zU57ukzDuuE1u4dqzXLtorvbNRrLwbcuwrFXchCkSC7xoXG",
-	"TIo8gut7LjKboZdIWR5qYfNVClJZFfrS7GTDMLNQXG8X1lHGy9kKmwoIqewfyoptLVHKx9PB/r2ZndLX",
-	"4tSUwUV+LJY1mv+VBofwRb0J+sg+VAGKfj3HNTC9xdy2hb3tH0wFTeFx6m6kylGdOthuQMdbRLkyKAg0",
-	"hBAnupawYmpou8mk6EF1VuqjDgBPtsa9Hf2UJh7RiwOZOAzR5AzfWfv3rNHFWUfvHlBhK0NvSbt1Vk9H",
-	"ac+JG+McDQbxlP1M+bWDwNMzfz9WjZL/lFIn9zoZ9GyN3oahk0KX7cZO30vo+yMlTI4ZP7eXXjFe1AoX",
-	"WcG07rIAvm93sHpkhUWSZQTWvVyxrNfRJqmZeKpNDwNyNIwXR1r1VbwpCtHsBw2CEons5OFcCrwNMU+u",
-	"bOcEus6oVYxH6RzLShpyhcVU2f48sfkPCrX/BhHOh7Keo7WRbWjBcUAL3nbQsX/1Rg6u0FROPSaM6qaW",
-	"B4u5wEBpIwQ7ZkNSUtOwY/tZKIQc9eJ5EMJyIbXp0h1NCl8iF2uXDWdQMlGzYg7a1rZ+LmArg4pefBDN",
-	"mxumYSXVWhrj64KO6mCLe0vmcBPoBBud2ZpxcQsMKlRaCtAbWRc5FFJuZ86xkFoPEpN8G/MHwZQTF8WQ",
-	"h/Fm8VxV0oAlSRO3DXoS5kxctMC4mt+zfemJ2t8fjpsi+azXPCoWjns6UH6F+S0sqJHRo07moLOGuv08",
-	"6Syhe15U+M5KN6u1kWVT8I35FJc3zhLfZ4GYVnm2ad1hI4tc+2MNi4iohN+TU47NSU3SVPPxs2sxQcid",
-	"IziRWxLOt4lArf2Zjd25DUW/Ypo4fXAVddis10EKsshRG1hxpc0tSFHsYbdBhSBFo5O2l1hJW42fWpRN",
-	"FWRndg0KV0hgxbhB9UZWP2igWCjqcomKxHR0KK0ym5jSdsBnAfWkTOqjVZtHq/xs53Qt+xmyDYm6eJ/Q",
-	"dd6uVtsE22kVBil4FDhHsWog9jAWjHTec6s2CvTCWU99sZzutf0HtyTeD04v4kPKOtaKNBMf2NtEcREM",
-	"wsU69QSh/UhG4GI9n3R4BVyAZdZnHZbRlyTuEIIKD8+cPYhg5nnD83kS0r1iB9oI04lyELqLeXNiRCOw",
-	"Sz/axRceJHNXwLjJFHP834PwutILZo+g3IoBxrbKMRJYZoCZ3jZn4EHUX9+pZI9mBlkhNT32Z0p7YOJB",
-	"uEAqVb+Y8VN1nIBg0RgyCNdzksY93NABHee+bIi5TivW1Qm9Z6WMV0XtSXYfGB/+9zX87cXLn8CfZINr",
-	"wPSYKQ6t25A5ZcsCbyGXmQ6n4drqmrn7BBRdkWWbqKsc6PbsmUDfh+LynDMpj7cmza2JSH0jtEHWeMZS",
-	"5vu400sKo9EJjDz06tDH/Typ21/M04fZkQttmM93U13gVAWm0Kj9wjYFEds6smc2md7cYfj4meGmiIsT",
-	"zuHbLK74RTe3HNaOfRrmb2Q4oKv33sXfPIbLG3luz6FY8b6DJqNqHN7EeCUoAlGn0ysj2wpzJ1WugZsZ",
-	"2LIJC21ZbFd4cg1brAzsuNnYCxsR4Y6cGPv/Tkohg0PoY5mks0JMa59wuZFy2yhtIN53NBBWk1MgdAuf",
-	"z+u4jtTeiYlzg6ddwfC77VzBqNi+kCyPS0N+TJjgxl1KmGCuM9T6TCUpzJA/nv3SZLl7VyunsIDggFyF",
-	"FTJDW0jbyhd4Ht2LlrXK8Hi/xbQjBnjcGBM3cAbA9It1AJMGp++gpF+O9irArg5bBLQmPQb3eG1opTnd",
-	"G3v+8y87XfZCHtjh5C2fndziHJgAXK0wcy1gqPtapmkUAJsiiZG8Gc5AozHFsJBqK8geo+XEexBLLKRY",
-	"2+IsvEU95a0LoLYQ5Dna6XeMG1euQsaKwt+HayejeNBh0HqFGe3REkxWwh7H5KeNVE5PNr+uZKRwQpZr",
-	"fzevo5ydVNvAPszB31RJWx66X2cPNdpc97MHoa44tncCgOsH0RaMaXvIT6/4Y/7lHjJZlkzk2vLbwjn2",
-	"Dxo0W7MUhK2o5aMlALmGV+/fOhUVPEOhLS5I04avONUDyauKZRu8uJldtbctO9+1mT75gJmslW62RAUr",
-	"Ku1UdT27cqNlhYJVPJknf5ld20krZjbWnS4fry9zZPlF5x7H2l2JaQiLt3kyT95xbdq7GzpJe3de/xl3",
-	"zHbIpbt2+pQeHegvzz59HlwKvbm6OnAh9LyLoIObLZH7oHfC38uVKyD9gNfPzFW6/p5rfJVG7M6F0zTR",
-	"dVkytfdGU5YkI8RZ+lZIA0sEuyOCWVvDmA1yBcu9QW0xt0GWO/0bttbDkzJaiEzaJ5smDXrXDhvZs6+P",
-	"hscWuWe4gSm03pSj3vYaU2ZAcb1NwR45wG6Dgjxxn3o/O3wI/iAcz61wfL/OEmCBkqfMR3qzN+6oXbQ+",
-	"FbupHIiTNmq7wrMFSwhWUzR4JEKlfy7Ijw+Hj6C+Vf5zYJ4quIAhAsxkaO6G5Obcw6aOPg16xAG6ZNAk",
-	"/N+HQUfAfyeKfTdxaCctJb3AXcZg1yH1Whsd4VEJLZHFm4W5cAtbSM+O4P3EW/E9LvTPhusut3gE0UGJ",
-	"z4Fngk8zIaX4XQyZLXM4xOXlt4b+fZrE6N8xQHSMUGt3SuOt2buE8nSoOwbAf4GxYob62D3d+f32uesc",
-	"jNg8SjXY3lW5EwHH/8bDRh47GvBrtmGCwOMylmO+p41rGmJhypyeJ/gDVdxc445q2EmY2tvrisoa20Eg",
-	"OC7rWTTv6uYKFYRzihRWSpbugNsV5u54Onzpb5On1IkskfJ5xajEDvVPl4goMF9bmu5Q8N+5tuuibR8n",
-	"U0C3ZTwtD7hJmxaIkoDrgSaai8ns0O2r4z/nevny6M+5Dono9cc1NG27Tey10mP+ISZi7/Dp+yWM7r5h",
-	"CE6D9ZAs+rOlqRHXcSRXORM+hz86aLtmI9r8BgYpbYkPI11VbfNZ6oDU9scO6GXHCb3DjV1QX3buDVRS",
-	"m9g15LVAW+sFt+X5LHw0vERtWFnNljLfe0l++cer1xf3v7y6efljQ5JozBQaKo8+vfn5l7u7Xxf3b15/",
-	"ePMxDb9ihJdQclEbpIZ+LWdwc/UCNNt3NONoZ1tcSUX1ppA7kMqdOwEyVXBUkGPBbXbw/q5JJR3RoSGw",
-	"3U1A/SACvbLcAzcai9Uc+KpD+/Au6+PTUAgradxoTc/Upi3PBdkuqB/oPjhy7u/OFB6Kx4Ldx6CRHzTw",
-	"PG33yoVPj0ETTfhwvWnr5H6li7f5VAC5vrq6OiGq+RMR31Be/+2nq9BGct0ahJoJbdF0VKKPAVe/U7DH",
-	"6/YHcLQ0M7WyGloyjT++uAVNqvLNskZSuHGMka5Y5n79dVDQ+zDplKAvooJ+bk6gfpb5/vnqt96xzlOf",
-	"CaVC82kUQl/E2fyBrz1Li8m2aJ3KTj2RjVOPENdI2WPSksbeGyZypnL4FEJZPLrZH4qqx+AytSrIeMZU",
-	"88vL65ufZlezq9n1/K9Xf72x+cRP8S2YtakZCUohFbYVTOfbZtGnz0//HwAA//8=",
+	"5Fvdj+M2kv9XCroD8nBq90dmko0b9zCZm93MJXs9mBkgB2wHBi2VbcYSqZBUe3yD/t8PxQ+Jsqi2Peks",
+	"EOxT2y2qWKz61SfLn7NC1o0UKIzO5p+zhilWo0Flv71ulZaKPpWoC8Ubw6XI5tnHDYLAT2ZR2AUgV2A2",
+	"CA1bIyxxJRXegmzYby3Osjzj9MpvLap9lmeC1ZjNM/dilme62GDNaIuaffoJxdpssvnN1VWe1VyE79d5",
+	"ZvYNvaeN4mKdPT7m2U+85mbM2w9yBzUTezASFJpWCWAGaqnNFC+VJRSzUuKKtZXJ5i+JD/aJ123dc+W+",
+	"9TxxYXCNKnskrhTqRgqNVn7vlFxWWNPHQgqDwvLLmqbiBSN+Lxu34j9+1cT854iHf1e4yubZv132Crp0",
+	"T/VloGt3HB7/5w0zsGMadkqKNTBRwo7+ZSSUEthStga4FcUGWen1/B6N2l+8WhlMKPsDFlKUOofdBgVw",
+	"A1zDTiqzgULWXKxhyYptDkwDIwLw4uY7u+3Lq69nA6mOxUXs+zPRglfGYN1YGTVKNqgMd3Jk7sFCSPq2",
+	"kqpmxlH6+iYb6yHPClZVtBQFqeofWaGQGcxyUsOKq5o+sca0yv6PiQKrjHS3akWZ5dkaCQ8V1yb7ZQQ9",
+	"knhRcYGLQpYYHaxfgKLEcsHMgNuSGbwwvMYsQRKVkuoJgvax+3fi8ZoZ3LH9QuFvLWqz4GVy2caYZqEN",
+	"M60+UY6yNYWs8RgeveLu/GrSKgpzhgCs4fzWcoUlqSvSt9dlT7FXiFz+ioWh3Q72H0E4GOXcuSklH3iJ",
+	"CpjQO1RYzkBIs6AN5iAkFFIILOjVHLSkZxuCecEEbNgDwoY1DQp6jQ4jW5ODQo0mvxcOShWWcyByuTUE",
+	"If1OULAaZ/Bq6baq2d4RXCKKaL3nsUCtwSLJ+1Syva3A3exeZHkH7XA2EqpjxyJZWwh3/JC382dMQvp1",
+	"qxSKYv9RGlbpsQUW/vlYtm8/3MGLm+tvZylYc7EoZbs06RDCatkKQ9GDVRXQdtYpathtpEbw4CN/IyQd",
+	"Xe7Erf3YMGVC0JFmgwpWfN0q1MREDOtvXiRhza0v1sdg/XcpMEjkMc9+la0SrDrrrQNgd2LseejpRuJK",
+	"gfy/kJU/ofE++tBBnulqkv7BuY2OStvyMkVgi/vk63K1ItQdeJYJFZAKucPCSZ5IIfMhcrSvwlLxBxRn",
+	"OVwjG14kyB0ozEnAro157g7bMRbkmmfsmPresTWOVVgiKxeVXWC/c4P1UYRGmHjs9mRKsT19j1K0sQE6",
+	"LwRSWCuqmDY2f5sddc4DRlMnjQ1gvG1VARdQcyEVtIIbPYMNViX8J7DWbKTi/4clXIAPz/TxQfLSfsBP",
+	"DTFBLB7Av3tzvOGbB1SwrGSxdW+egM2w95jYHfkcZnIoNkytTyboGX+CnmoF+bsT6ZHAEoma4VV15lFd",
+	"yjPB2i7kkv60OTSMlzbfO5G8U90T516T4Z5O8TBP6PUeaa3bthd8dFAvvRRw7xoUdyEKJZzsGhfaJcMJ",
+	"4XNR2Ai9RIry0Aobr3KQyorQp2YnK4aZheJ6u7CGMt7OpvmUQEhl/1BU7HOJWj6cDvYvjewUvhanhgwu",
+	"ymO+rJP8j7Q4uC8qkNB79kMRoBjmc1wD01ssbW06OP6ToaBLPE49jVQlqlMX2wPodJ0qV8aVVIQQx7qW",
+	"sGLqUHeTQdGD6qzQRxUAnqyND3b1Y555RC+eiMRhiSZj+MLcf6CNGGeR3D2gwlEOrSWP86yBjPKBEXfK",
+	"OeoM0iH7meJrhMDTI//QV42C/5RQJ8866fRsjt67oZNcl63GTj9LqPsTKUyJBT+3ll4xXrUKF0XFtI67",
+	"AL5ud7B6YJVFku0IrAexYtmuk0VSR3iqTA8LSjSMV0dK9VW6KAre7CsNggKJjOJwKQXeBp8nV7ZyAt0W",
+	"VCqmvXSJdSMNmcJiKm1/Ht/8B7nafwEP513ZwNB6z3aowbFDC9b2pGH/6JUcTKHLnAadMMqb+j5YygQO",
+	"hDZCsOtsSApqGnZsPwuJkGu9+D4IYbmS2sTtji6EL5GLtYuGM6iZaFk1B21zW0/LNxrNBu9F9+aGaVhJ",
+	"tZbG+LwgEh1scW+bOa59SdmS9c5szbi4BQYNKi0F6I1sqxIqKbczZ1hIpQexSbaN5b1gyrGL4rAP49Xi",
+	"e1VZB5Ysz9wx6EmgmTlvgWkxv2P72neLf7877pLks17zqFi43tMT6Vegb2FBhYweVTJPGmvI28/jzjZ0",
+	"z/MKX5jpFq02su4SvnE/xcWNs9j3USAlVV5senPYyKrU/m7FIiLJ4ZfElGM0qUiaKj6+dyUmCLlzDU7k",
+	"tgnny0Sg0v7Mwu7cgmKYMU1cgbiMOhzWyyAHWZWoDay40uYWpKj2sNugQpCik0lfS6ykzcZPTcqmErIz",
+	"qwaFKySwYlqheiObrzSQLxRtvURFbLp2KO0ymyBpK+CzgHpSJPXeqo+jTXm2cbqS/QzeDht16TohNt5Y",
+	"qn2AjUqFgxA8cpwjX3XA9qEvGMl8YFa9Fxi4s4H4UjHdS/sPLkm8HZyexIeQdawU6Qg/cbaJ5CIohIt1",
+	"7huE9iMpgYv1fNLgFXABtrM+i7qMPiVxlxCUePjO2b0Iap53fT7fhHSv2IXWw0ReDkJ1Me9ujGgFxu1H",
+	"u/nCg2TuEhhHTDHX/7sXXlZ6wewVlNsxwNhmOUYCKwwwMzjmDDyIhvs7kezRzKCopKbH/k5pD0zcC+dI",
+	"pRomM55UZAQEi06RgbmBkXTm4ZYetOPcP7vGXFSKxTKh9yyX6ayov04fAuP9X1/Ddy9efgv+Oh1cAabH",
+	"neJQuh12Ttmywtw60UbJtWK1voVSFjpc0GsreeZGHGgZsmKTNJy+9ktEJR7u5XfcbMBseNcYPLipn03e",
+	"3JxhkY71N/ZeIhGQuNCG+RAzVXj5eDU8yl+58FlJYJ57lyLX+hZYpaX96iYM4H8v3rtlF2/Lichk1H7B",
+	"jowfVHyLMdloaGE2GbvcTff4meGmSh88XLIPuSBvGxwLYWiQ1LSKX8Sh5enyzz4NHHRc5g6aSacY63Hc",
+	"ShcIdlqFlMCCRk5FPiUTqq3QtuOtw1gquUVxBNqJdnCyQlDoE00/VQRcz8GO3+TQMLMh1+zUORGE/Htp",
+	"xu2x9z31HPgqqvCsq5blPk1aEhoShP/7w93/gH8KXBjZ0bkFKrT3znZZv+3xK7OwmVdyJ8kJbVt//uYh",
+	"jAuVpb10ZNW7SKFGtXg4+/NKULihsnZQM/TlxE6qUgM3M7DeCCttryxclcE1bLEx7ng8rgp65o6MB/hv",
+	"J3mng4mDY2lDtENKaj/jciPlthPaAXtfUC1aSU7VfG7j85t4Dpx2CivdCD5t3safNpq3adi+kqxMc0Pg",
+	"JUxw4yZQJq4pCtT6TCEpLJA/nP3SZG1z1yonsIDggFyFDTJDR8j7Mgd4Op5o2aoCjxfXTLsuEE8rY2Lc",
+	"6gCYfrMIMHlw8RFKhrXHIN2PZdgjoFfpMbinCwHLzenWOLCff9oogWfyiRNOjnTt5BbnwATgaoWFC10h",
+	"ye/biiMH2GXEjPgtcAYajakOs+a+XBi0Lx1792KJlRRrm4mHtyjW3ToHarN+XqIlv2PcuNoEClZVfgKz",
+	"J0b+IGqXDrJwOqPtJloOBw1FTzaRJj/aaLySiSwZWal9jhkJZyfVNrSa5uDHkvL+0mFYVB1KtEtb7a23",
+	"q4TsAAhwfS/66iDvJzroFT/TsdxDIeuaUT4pV6ROa9hfadBszXIQtnySD7bbyzW8evfWiajiBQptcUGS",
+	"NnzFKZhnrxpWbPDiZnbVz/dG/+szv+w9FrJVujsSVSeotBPV9ezKrZYNCtbwbJ59Pbu2RCltseZ0+XB9",
+	"WSIrL6KhnbWbf+q6U2/LbJ79xLXpB3V0lg+mrP+RNsx+yaUbdH7Mjy7049qPvxyMId9cXT0xgnze6PHB",
+	"GFNiAvlO+ElwuQKSD3j5zFwK6Ser07t0bEcjznmm27pmau+VpmztQYizvXrK9JYI9kQEsz6HMRvkCpZ7",
+	"g9piLgw855lha314LUobkUqHncVJhd71y0b6HMqju7QQpb/OAObz4hL1dtCFYAYU19sc7P2SnbgmS9zn",
+	"3s6enni4F+5SQ+F4mNJ2O8P9C0U+kpsdr9yjcTaVmo0PXbLea7vEswdLcFZTdx4JD5X/uSA/ngQ4gvpe",
+	"+M+BecrgAoYIMJOuOXbJ3SWXDR3DnvcRA4g7f5PwfxcWHQH/naj2ceDQjlsKeqFRnYJd1MHtdXSkaU5o",
+	"SWzebWx7FFyDhfTsCN5P/B3GoPH9Z8N13Eg+guggxOfAM8GnI0ghfpdCZt8mPsTl5eeu1/84idG/YYDo",
+	"GKFW7xTGe7XHtwfTru4YAP8Jykop6mN8lff79XMX3YLZOEo52N5luRMOx/+qyHoeuxrwU7FhgsDjIpa7",
+	"5phWrukaC1Pq9H2CP1DE3cx+UsKOw9z+VEFRWmMrCATXRX0Wybu8uUEF4VIqh5WStZtmcIm5m0UI//Q/",
+	"HcipElkixfOGUYod8p+4EVFhubY9qKec/86VXRd9+TgZAuKS8bQ44Ih2JRAFAVcDTRQXk9EhrqvTPyB8",
+	"+fLoDwifYjFuz/uy3Qb2Vulx/yHF4uCm8cs5TJ6+6xCcBuvDZtGfLUyNeh1HYpVT4XPYo4O2KzaSxW/o",
+	"IOV948NIl1XbeJY7IPX1sQN6HRmhN7ixCerLaEikkdqkZs7XAm2uF8yWl7Pw0fAatWF1M1vKcu85+eHv",
+	"r15ffPjh1c3Lb7omicZCob09+PnN9z/c3f24+PDm9fs3H/Pwu1l4CTUXrUEq6NdyBjdXL0CzfSQZ13a2",
+	"yZVUlG8KuQOp3CUjIFMVRwUlVtxGB2/vmkQSsQ5dA9uNfep7Edoryz1wo7FazYGvorYPj7s+PgwFt5Kn",
+	"ldbVTH3Y8r0gWwUNHd1715z7m1OFh+IxZ/cxSOQrDbzM+7Ny4cNjkETnPlxt2hu53+nibTnlQK6vrq5O",
+	"8Gr++swXlNfffXsVykiue4VQMaEtmo5y9DHg6ncy9nDd/9qRtmamVVZCS6bxmxe3oElUvljWSAI3rmOk",
+	"G1a4n/o9yeiHQHSK0RdJRn/p7j6/l+X++fK3wbXO47ATSonm48iFvkh38w9s7VlKTLZFa1SW9EQ0zj1C",
+	"wmUvZcO09oNhomSqhJ+DK0t7N/urYPUQTKZVFSnPmGZ+eXl98+3sanY1u57/5eovNzaeeBKfg1q7nJGg",
+	"FEJhn8FE/+02ffzl8f8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

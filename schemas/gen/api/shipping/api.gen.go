@@ -272,18 +272,40 @@ type Package struct {
 
 // Problem RFC 9457 problem details.
 type Problem struct {
-	Code   string  `json:"code"`
-	Detail *string `json:"detail,omitempty"`
-	Errors *[]struct {
-		Code    string  `json:"code"`
-		Detail  *string `json:"detail,omitempty"`
-		Pointer string  `json:"pointer"`
-	} `json:"errors,omitempty"`
-	Instance   *string `json:"instance,omitempty"`
-	RetryAfter *int    `json:"retry_after,omitempty"`
-	Status     int     `json:"status"`
-	Title      string  `json:"title"`
-	Type       string  `json:"type"`
+	// Code Stable, for programs; docs/problems has a page for each.
+	Code string `json:"code"`
+
+	// Detail What is wrong with this request and what to do.
+	Detail   *string         `json:"detail,omitempty"`
+	Errors   *[]ProblemError `json:"errors,omitempty"`
+	Instance *string         `json:"instance,omitempty"`
+
+	// RequestID Finds the request in the logs; also the header X-Request-Id.
+	RequestID *string `json:"request_id,omitempty"`
+
+	// RetryAfter Seconds, like the header Retry-After.
+	RetryAfter *int   `json:"retry_after,omitempty"`
+	Status     int    `json:"status"`
+	Title      string `json:"title"`
+
+	// Type Page of the code.
+	Type string `json:"type"`
+}
+
+// ProblemError One fault in a request.
+type ProblemError struct {
+	// Code The rule that was broken.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// In Where the parameter is: query, path or header.
+	In *string `json:"in,omitempty"`
+
+	// Parameter The faulty parameter, if it is not the body.
+	Parameter *string `json:"parameter,omitempty"`
+
+	// Pointer JSON pointer into the body; empty with a parameter.
+	Pointer string `json:"pointer"`
 }
 
 // ProviderEvent An event as the carrier words it. What else it holds is kept with it.
@@ -1202,6 +1224,11 @@ type ClientWithResponsesInterface interface {
 	ReceiveCarrierWebhookWithResponse(ctx context.Context, params *ReceiveCarrierWebhookParams, body ReceiveCarrierWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveCarrierWebhookResponse, error)
 }
 
+// ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
+type ListDeadLettersResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListDeadLettersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1209,6 +1236,8 @@ type ListDeadLettersResponse struct {
 	JSON200 *DeadLetterPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListDeadLettersResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1250,6 +1279,11 @@ func (r ListDeadLettersResponse) ContentType() string {
 	return ""
 }
 
+// ListShipmentsResponseDefaultHeaders the declared response headers of an HTTP default response for ListShipments
+type ListShipmentsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListShipmentsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1257,6 +1291,8 @@ type ListShipmentsResponse struct {
 	JSON200 *ShipmentPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListShipmentsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1298,6 +1334,11 @@ func (r ListShipmentsResponse) ContentType() string {
 	return ""
 }
 
+// GetShipmentResponseDefaultHeaders the declared response headers of an HTTP default response for GetShipment
+type GetShipmentResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetShipmentResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1305,6 +1346,8 @@ type GetShipmentResponse struct {
 	JSON200 *Shipment
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetShipmentResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1346,6 +1389,11 @@ func (r GetShipmentResponse) ContentType() string {
 	return ""
 }
 
+// GetTotalsResponseDefaultHeaders the declared response headers of an HTTP default response for GetTotals
+type GetTotalsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetTotalsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1353,6 +1401,8 @@ type GetTotalsResponse struct {
 	JSON200 *Totals
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetTotalsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1394,6 +1444,11 @@ func (r GetTotalsResponse) ContentType() string {
 	return ""
 }
 
+// ListWebhookEventsResponseDefaultHeaders the declared response headers of an HTTP default response for ListWebhookEvents
+type ListWebhookEventsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListWebhookEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1401,6 +1456,8 @@ type ListWebhookEventsResponse struct {
 	JSON200 *WebhookEventPage
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListWebhookEventsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -1442,11 +1499,18 @@ func (r ListWebhookEventsResponse) ContentType() string {
 	return ""
 }
 
+// ReceiveCarrierWebhookResponseDefaultHeaders the declared response headers of an HTTP default response for ReceiveCarrierWebhook
+type ReceiveCarrierWebhookResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ReceiveCarrierWebhookResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ReceiveCarrierWebhookResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -1612,6 +1676,19 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 
 	}
 
+	switch {
+	case true:
+		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -1643,6 +1720,19 @@ func ParseListShipmentsResponse(rsp *http.Response) (*ListShipmentsResponse, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ListShipmentsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -1678,6 +1768,19 @@ func ParseGetShipmentResponse(rsp *http.Response) (*GetShipmentResponse, error) 
 
 	}
 
+	switch {
+	case true:
+		var headers GetShipmentResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -1709,6 +1812,19 @@ func ParseGetTotalsResponse(rsp *http.Response) (*GetTotalsResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetTotalsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -1744,6 +1860,19 @@ func ParseListWebhookEventsResponse(rsp *http.Response) (*ListWebhookEventsRespo
 
 	}
 
+	switch {
+	case true:
+		var headers ListWebhookEventsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -1771,6 +1900,19 @@ func ParseReceiveCarrierWebhookResponse(rsp *http.Response) (*ReceiveCarrierWebh
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers ReceiveCarrierWebhookResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -2053,7 +2195,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 }
 
-type ProblemApplicationProblemPlusJSONResponse Problem
+type ProblemResponseHeaders struct {
+	RetryAfter *int
+}
+type ProblemApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers ProblemResponseHeaders
+}
 
 type ListDeadLettersRequestObject struct {
 	Params ListDeadLettersParams
@@ -2079,6 +2228,7 @@ func (response ListDeadLetters200JSONResponse) VisitListDeadLettersResponse(w ht
 
 type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2089,6 +2239,9 @@ func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitLi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2118,6 +2271,7 @@ func (response ListShipments200JSONResponse) VisitListShipmentsResponse(w http.R
 
 type ListShipmentsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2128,6 +2282,9 @@ func (response ListShipmentsdefaultApplicationProblemPlusJSONResponse) VisitList
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2157,6 +2314,7 @@ func (response GetShipment200JSONResponse) VisitGetShipmentResponse(w http.Respo
 
 type GetShipmentdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2167,6 +2325,9 @@ func (response GetShipmentdefaultApplicationProblemPlusJSONResponse) VisitGetShi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2195,6 +2356,7 @@ func (response GetTotals200JSONResponse) VisitGetTotalsResponse(w http.ResponseW
 
 type GetTotalsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2205,6 +2367,9 @@ func (response GetTotalsdefaultApplicationProblemPlusJSONResponse) VisitGetTotal
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2234,6 +2399,7 @@ func (response ListWebhookEvents200JSONResponse) VisitListWebhookEventsResponse(
 
 type ListWebhookEventsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2244,6 +2410,9 @@ func (response ListWebhookEventsdefaultApplicationProblemPlusJSONResponse) Visit
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2268,6 +2437,7 @@ func (response ReceiveCarrierWebhook204Response) VisitReceiveCarrierWebhookRespo
 
 type ReceiveCarrierWebhookdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    ProblemResponseHeaders
 	StatusCode int
 }
 
@@ -2278,6 +2448,9 @@ func (response ReceiveCarrierWebhookdefaultApplicationProblemPlusJSONResponse) V
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2493,58 +2666,62 @@ func (sh *strictHandler) ReceiveCarrierWebhook(ctx echo.Context, params ReceiveC
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5Frdb9s4Ev9XCN0BfTjFcdKvXfcp2+tdi+0hRVOgD5vCoMWxxY1EqiQV1yjyvx+GH/qwKFve5hZ3uJc2",
-	"lqiZ4cxvPsnvSSbLSgoQRieL70lFFS3BgLK/XtdKS4V/MdCZ4pXhUiSL5FMORMA3s8zsAiLXxORAKroB",
-	"soK1VPCKyIp+rWGWpAnHT77WoHZJmghaQrJI3IdJmugsh5Iii5J+ew9iY/JkcTmfp0nJRfh9kSZmV+F3",
-	"2iguNsnDQ5q85yU3Q9neyi0pqdgRI4kCUytBqCGl1GZMlsIS6orCYE3rwiSL5ygH/cbLumylcr9ambgw",
-	"sAGVPKBUCnQlhQarvw9Krgoo8c9MCgPCykurquAZRXnPK7fib79rFP57R4a/Klgni+Qv562Bzt1bfR7o",
-	"Wo797X/OqSFbqslWSbEhVDCyxUdGEiYJXcnaEG5mVoOeHHK7YkyBdhBQsgJluNtCxs0O/9/Tf5pkshZG",
-	"7YYGeHdzTZ5evHhxdkFoUeX07BIVP/i+4MJx4AZKHWXhH1Cl6A5/O3tFFlZSG1osM8ni7xVsuNPvEEYK",
-	"vtZcAUsWvzkGQbTU7b1Pvd33l0Y+ufodMoN8royBsjJDLVL3Yikk/lpLVVLjkPP0MhkCCY1qKC+imwHB",
-	"gC2p6VFi1MCZ4Vb8wReyNpl0qjuEKi/9tV+NAAFhTuC0p83OpltSB9R23YrZRxQVegsK2MJGmYwqxUGR",
-	"8HRGhDRLpL8gQpJMCgEZfpkSLfFdzsWGZFSQnN4DyWlVgcDPatESxs9T6y1C3opa01UBngPJaAmzW5Gg",
-	"6tHzf2sEwhjieSdp0tLr7LK1wt+BsvdgDKgYPqZbE5RyMXnwhrMelbrmLEbgDuIeLddrDWYfoC+eRQFa",
-	"UWW48V41AdAKqA9xfdveGKtqdK6UrKUi8I2WVQGkFgwyyexbqUhOBStALSsqeBYNKAqY4vcgTnINIyue",
-	"HQ8MTpF2bXfrjc6a/QXzpMkI1lsUfKAbGCKBAWXLwi7oR8dDntuBVixstpl6qP+rFaKXSGF9q6Da2DQ+",
-	"O+rdPUFjO31PV1BEEopz36XdTqyw8AueaCK3gnAWqgud86oEYaLGz6Q2y5ILt8UJ+M1qpUBkI/nr2eXF",
-	"y3jWwk0tJzqaNtQcjbpWTTd2JdpO0eyOi81S1OUK1HFkNgIFdqOmuAnShCiGZEAbG8ZqcSfkFvFb1SrL",
-	"qbZPFaxr99e95GzZ/cA/QA7N75HAd12BoiFURPPidKSHDBuBOYOMn5oZ15QXtYJlVlAdr0GaFWO1xR0X",
-	"7JjUjQZ+xcUYasODqVBqVH/S9iYBsBGuAaEHw1JzkcEfTP69HXotBYH2tpO2MIiBt6+8Dn5X9c4D7zDs",
-	"JgJf11kGwOxTtPoImj/Q7C4aua0nTkeyC48RHFeOweQgA18npuAt8E1ulptJEXLPnB2hHMsOuTRsPWa9",
-	"TgvUD7Mf//Ga/Pzs+UviWyDiSl6NYXcvY4y53qEiGbNw3xg/TrSSqJ4JQTksTB2bmF72rc6FNtS7W8T7",
-	"jdot6brPvGNa9Ktax98Zbgo40F91Mab4mYI1YGY87uL2baDfyHBgzx+UvOcM1Jv70AkzZgspWnzoGMeo",
-	"Gvbb2itBAL8iVPeagK1UTGNDS2zjC4UGwg3JZYGPNbmDypAtN7lteiMy3fiqYrRQiTe/CuipwbgB4qTw",
-	"EOR6Z7DPH+Klia/TSbZ5OEZPMVBTY46PBtNZh6AZYdziLY78da0Pt/ZuwQG31XRDJ0fTnFdLI4+WIX5c",
-	"4r9AQz1qURisf0JdmCZ1xU4E5Z5Dd7fSQUSrwa612mQedBYg3sFHD6c9t+mJ++WAY1oHGCZbLkKGHOjh",
-	"a02F8WOrQZ47NL9LE31XTyi5PW+3vMPv0Dbi3d4jtWYtCk8PMDd1WVK1G7rmCDj0wW02tVZ/K65Laequ",
-	"hd/RCgoM0ivgYkNWst7kZuYeL31d1hv5PNFhJLOlmhRSGzuxaSgUUt4BI3U1uxWWSoGspOiy8kx8Z9Of",
-	"KGnKGRHyFT5UgMuFdJ/OSIbJuSi42MSEvxWu/wnrms5osZet6gI5GILLCTev+rS04UVBCn4PDcOBsvDL",
-	"/jRqT7mhHlu2pW1QRq+la3fU/Og2dA3/aBW8j57Tsmc7On6UzHpS7urlm+H0Qeey8qMHF2rtUAotYLmM",
-	"TJ4eIUn9H6SRWPIIWDgtOXyShhZ6rAdbOi8fGtj2XBorSRUiATZ7x6dFni4XSybr1ThlqjEAIWK2udRA",
-	"wjDFxRJDrEOSHZzIFyPCkOf1mhjkkjYRBdhpdP3Q5gDlE6jGBlONKfZZ9rc2VHDM6J9hlUt513QPewHn",
-	"DwQO21KMlRGO8ficsvLdzBNNBC2ByLU7aeMGrW1P2mY/cBrjd9s5janorpCUxaVZSbbD5ogbd14RLduV",
-	"zEDrE5WkIAN+f/JHo1H2ulZOYb6VC3okCiqgBreQ9ga+hLN4zSNrFWPwOedZ3pLNqbbHO/0OcNgFHwlq",
-	"jlkHM2logDtA6ce4XkTrqrEFQWvVY4iPF5BWmulFX8+F/rSjAi/kgR2OHv1t5R0sCBUE1mvI3Mk2F8QG",
-	"CVv89corGiIwRTEzmBENxtgaKpwDdgnMSK/KdFLdihUUUmw0Me3pIdaDr9wwgWL+4Aws+S3lxpaElGS0",
-	"KPz5eksMI4EUhBtNtnTXL9twa3aYZiXsjSI92Ujl9WBHRWsZmacBZdqf9XvnqeyGpbpDL5AF04vGp7R1",
-	"Ma6Ib9WCLrkKBW+oHTShCkhJmVvTlIVktbsVmSxLKpjG4EeFK5GeaIL9YkqEzbMS/zE51+TqwzungYJn",
-	"ILS1NirS8LWtFJOrimY5nF3O5u3ljM6zdpaVfIRM1kq320zS5B6Udqq4mM3dclmBoBVPFsnT2YWlWlGT",
-	"Wy85v784Z0DZWeesbeNOP5uW9R3DzM61ac/XXHfb3pH5Le5v7ZJzd03lIT260F+2efiyd4nkcj4/cIHk",
-	"tIsje6ePkfsj18Lf45FrgvohXj8zNxv192LiXBqxOxdU0kSHFsFaTTGM+tSQrOmFVkDsjoClnXmdA+Nq",
-	"Z0Bb4OVAmdO/oRvdO2LQyRdkhCbt9cGj9mywPbTmvjaKXS8XaXcaiW4d2oHYlaLu7KQxzJGaHiES4d5y",
-	"5sJxtqXzGOdmKDMJD3sNwgSU/lfBuTdcOQLmRo+PgWQEUTeWCtiCNmTNlTYdhHZmJgOAnn/v9EkPo3D9",
-	"JzRoHYLVAgBDWsf+vearzcJuqD4djH+G2WIm+9Q76f9xSyEEmkLSHwRgiQmlTkPyS/10BcMM5qydS/p2",
-	"HGRk/9KRv0B32MimaU/HbOob2P+gkj2HERU7CR/FFVzn6/q80DBaVWJrl6ICV0CQIFXAmti+d82jALax",
-	"B2aHgvvWFYtnbdE7GuG7he60KO+INhUcRnhXwvnrJ17e0YjfbQLil1qfPz96qfWQZF5zXJOmx0DZsA6K",
-	"9ksxKXsTmD8uZFQBTUczDZ/7/e3/Wu4Z9GZH8o+z4mN4nAO1q6K6sSk0umnbnxmJngcuMaUOQrZFyPzE",
-	"wuRQdrzOe9jQ5/R5Z6BbSR0Zgd3wjQA7jQ9+ytks/Gl4CdrQspqtJNt5Sd7+6+r12c3bq8vnL5peTkOm",
-	"wGCt8/nNL2+vr39d3rx5/fHNpzTc4ibPSclFbUDfCrqRM3I5f0Y03XUU4k6KbaUkFVaVQm6JxGLSdpJU",
-	"FaguBhig1K65X4Yq6YhOmjNnd7NI34rQDq52mEWgWC8IX3e6U95tTn2mCHEk7dmKN52qX9a0rLZD6ge0",
-	"j2508Np964F3LKh9Cop4oglnabtFLlySaxTQBAtXYrcu7TmdvWNj4eJiPp9PCGM3kEnsEu2FInLx88s5",
-	"2ebgy9nGDtiaawuioxJ9CnD6QcHuL9IWeXwjqKmV1dCKanjx7BXRqCpa2B5YAyrc2NaX6IpmoI8KehOI",
-	"jgn6LCrol+aK1C+S7R4tZvUvYDz05zRYIT4MAuaz+Lhxz8UeI6x9ondgfcmS7mfd1APD9UBAsHrFJTeG",
-	"CkYVI59D4IrHMntPSt0HT6lVgTYzplqcn19cvpzNZ/PZxeKn+U9PbdLwJL7vF9XaJp+Q8NoKpfO04frw",
-	"5eHfAQAA//8=",
+	"5Ftbb9w4sv4rhM4B8nDkdttxkpn2kycns8lOdh3EAbLAOGiwxeoWpyVSISl3GoH/+6J40aVF9WXGO9jF",
+	"vgRuiSKLVV9dviLzPclkWUkBwuhk9j2pqKIlGFD21+taaanwLwY6U7wyXIpklnzKgQj4ZuaZHUDkkpgc",
+	"SEVXQBawlAquiazo1xomSZpw/ORrDWqbpImgJSSzxH2YpInOcigpLlHSb+9BrEyezC6n0zQpuQi/L9LE",
+	"bCv8ThvFxSp5fEyT97zkZijbW7khJRVbYiRRYGolCDWklNqMyVLYibqiMFjSujDJ7AXKQb/xsi5bqdyv",
+	"ViYuDKxAJY8olQJdSaHB6u+DkosCSvwzk8KAsPLSqip4RlHe88qN+L/fNAr/vSPD/ypYJrPkf85bA527",
+	"t/o8zGtX7G//c04N2VBNNkqKFaGCkQ0+MpIwSehC1oZwq4ocKPN2/ghGbc9ulgYixr6DTAqmU7LJQRBu",
+	"CNdkI5XJSSZLLlZkQbN1SqgmFCcgV5c/2mVfTJ9PelodqgvF93vCATeMKdAOh0pWoAx3esy42XZmCCBI",
+	"k0zWwqjtUOh3d7fk+cXLl2cXhBZVTs8uUZbB9wUXbgVuoNTRJfwDqhTd4m8HmsjASmpDi3kmWfy9ghV3",
+	"Rh5iWcHXmitgyexXt0AQLXV778/e7vtLI59c/AaZwXVujIGyMkMtUvdiLiT+WkpVUuPs8fwyGaIZkWUo",
+	"L6KbAcGAzanpzcSogTPDrfiDL2RtMulUtw/aXvpbPxoBAsKcsNKONjubbqfao7bbVsw+oqjQG1DAZjbU",
+	"ZVQpDoqEpxMipJnj/DMiJMmkEJDhlynREt/l6CkZFSSnD0ByWlUg8LNatBPj56n1HSHvRa3pogC/Aslo",
+	"CZN7kaDqMfz82giEgcyvnaRJO19nl60V/h8oew/GO/ouPo63JijlEsPgDWe9Weqas9gEa4h7tFwuNZhd",
+	"gL68igK0ospw473qCEAroD7O7oQ4Y1WNzpWSpVQEvtGyKoDUgkEmmX0rFcmpYAWoeUUFz6IBRQFT/AHE",
+	"Sa5hZMWzw4HBKdKO7W690Vmzv2CeNBnBeouCD3QFQyQwoGxe2AH96LjPczvQioXNtlwY6v9mgeglUljf",
+	"Kqg2tpaYHPTunqCxnb6nCygiCcW579xuJ1bd+AHPNJEbQTgLJY7OeVWCMFHjZ1KbecmF2+IR+M1qpUBk",
+	"I/nr6vLiVTxr4abmRzqaNtQcjLpWTXd2JNpO0WzNxWou6nIB6jAyG4HCcqOmuAvShCiG04A2NozVYi3k",
+	"BvFb1SrLqbZPFSxr99eD5Gze/cA/wBWa3yOB77YCRUOoiObF45EeMmwE5gwyfmpmXFJe1ArmWUF1vAZp",
+	"RozVFmsu2CGpGw38goMx1IYHx0KpUf1J2zsKgI1wDQg9GOaaiwx+Z/Lv7dBrKQi0s520hUEMvH3ldfC7",
+	"qLceePthdyTwdZ1lAMw+RauPoPkDzdbRyG098Xgku/AYwXHlFjg6yMDXI1PwBvgqN/PVURFyx5wdodyS",
+	"nenSsPWY9To8rB9mP/78mvx49eIV8TyMuJJXY9jdyRje9WKFg6sZKiVXipb6mjCZ6cDsNMmRGTlubEsL",
+	"muXRqN5W2xFGxwOh23CTE5NzTTyAdijeZLRaOx4VXl1vbBERAQcX2lDvlWNBwiOnv5WfuWDa5tEgPPcp",
+	"X670NaGFlvano6bkH2cf3bCzd2yk2jJqO6cHeGvB19CdtsN2J1GMYoCodYyyponhpoA9RHFXCiywQvGA",
+	"GMIVW3dS/EzBErAIOBzN7NsgQSNl6qC5B/ZvQq3el+xWALFtDjQCDRY5FvlYJKm6QMX6hsNCyTWIA9Ae",
+	"0gURQzwo8B0l344iXM+I7dukpKImt9W4NWd0wea7uOB229t29pTwpe9sCGnsygvJtvGpJaIhMvFf727/",
+	"TvxbwoWRzTzXBBPL1vkubZc9XN+GxbyRG02OWPuBM1BvHkKfiTHLEGjxoWNQo2rYbRrdCAL4FaG6x243",
+	"UjFNuJkQG4Sg0IBqymWBjzVZQ2Xcrni3Im5luvPl8mgFHu/qKKCnVhlNYDsqwgW53hkoYxGuKRyOn7It",
+	"MGPzKQbq2GTq09wJ8dpXA5GF2+gSj9XLWu/vWbkBexxY0xU9ukzIeTU38mB97fuA/gs01JOynWD9EwhP",
+	"mtQVOxGUO77c3UoHEa0Gu9Zqq9SgswDxDj56OO25TU/cL3sc0zrAsIrkIpR+Az18rakwvh87KOD2dcfT",
+	"RK/rI7ikX9sN76y3bxvxNsYT9RxaFJ4eYO7qsqRqO3TNEXDovdtsSER/K45+N4Ri5ne0gAKD9AJsk17W",
+	"q9xM3OO5Jxy9XuYzHXqNmM0L6UvLZoZCyjUwUleTe2FnKXApKbpL+UU8Ze+3SjXljAh5jQ8VuFzrPp2Q",
+	"DMvJouBiFRP+XjhiH8Y1lH+2k63qgtkEjsMJN9f9ubThRUEK/gDNggNl4Zf9NuuOcgPRmLecLSij16to",
+	"d9T86HYqmvWj9G4XPadlz/ZM5Eky60m5q5dvhoWXzmXle2ou1FpKhBawq4wU+U+QpP4L0kgseQQsnJYc",
+	"PklDCz3WXJg7Lx8a2DYTNFaSKkSCLtkZb4P6ebmYM1kvxmemGgMQImaTSw0kdAlD3W4dkmzhxHUxIkTo",
+	"EXI2qSFtIgqw0+b13cg9M58wa6zj2phid8n+1oYKjhn9MyxyKdcNe9gJOL8jcFhKMVZGuIXHG/CVZzPP",
+	"NBG0tBTaNjkcS7Pn2JM/cMzod9s5ZqzotpCUxaVBFofkiBt3EBct25XMQOsTlaQgA/5w8kejUfa2Vk5h",
+	"nsoFPRIFFVCDW0h7JxmEx3srWtYqtsDnnGd5O21OtT237DPAYVfkQFBzi3Uwk4Z2Rwco/RjXi2hdNbYg",
+	"aK16CPHxAtJKc3zR13OhP+0MzAu5Z4ejZ9obuYYZoYLAcgmZa+NwQWyQsMVfr7yiIQJTFDODCdFgjK2h",
+	"wgF3d4IJ6VWZTqp7sYBCipUmpj0Wx3rw2jUTKOYPzsBOv6Hc2JKQkowWhb+90k6GkUAKwo0mG7rtl224",
+	"NdslthL2eux+2kjl9WgbUksZaRQDZdq3Wb3zVHbDUq3RC2TB9KzxKW1djCviqVrQJVeh4A21gyZUASkp",
+	"c2OaspAstvcik2VJBdMY/KhwJdIzTZAvpkTYPCvxH9sOvvnwzmmg4BkIba2NijR8aSvF5KaiWQ5nl5Np",
+	"e/Wp86ztbSYfIZO10u02kzR5AKWdKi4mUzdcViBoxZNZ8nxyYWetqMmtl5w/XJwzoOysc4i8csf6DWV9",
+	"xzCzc23ag2PHbtsbaL/G/a0dcu4ugT2mBwf6q2yPX3auaF1Op3uuZ512LWvnWD1yO+tW+FtycklQP8Tr",
+	"Z+K6pP7WWXyVRuzO9a800YEiWKsp216nhmQNF1oAsTsClnb6dQ6Mi60BbYEXLoOliaEr3Ts708kXXAhN",
+	"2uPBo/ZssD205q42im0vF2nXKUe3DnQgdmGv2ztpDHOgpkeIRFZvV7YnEZYlUjN6bbFpyhyFhx2CcARK",
+	"/63g3GuuHABzo8enQDKCqBtLBWxAG7LkSpsOQjs9kwFAz793eNLjKFz/Ag1ah2C1AMCQ1rF/j3y1Wdg1",
+	"1Y8H459htpjJPvWusPxxSyEEmkLSHwRgiQmlTkPyS313BcMM5qytS/q2HeQPSZrbdP566n4jm4aejtnU",
+	"E9h/oZL9CiMqdhI+iSs45ut4XiCMVpVI7VJU4AIITkgVsCa279xfKoCt7CnSvuC+ccXiWVv0jkb4bqF7",
+	"XJR3kzYVHEZ4V8KFo1En72jE75KA+JXxFy8OXhnfJ1n3XN1zDJQN66AoX4pJ2evA/H4howpoGM1x+Nzl",
+	"t/9puWfAzQ7kH2fFp/A4B2pXRXVjUyC6acvPjETPA5eYUgchSxEy37EwOZQdr/MeNvQ5fd5p6FZSR1pg",
+	"d3wlwHbjg59yNgl/Gl6CNrSsJgvJtl6St3+7eX129/bm8sXLhstpyBTYA//Pb356e3v7y/zuzeuPbz6l",
+	"4f9IkBek5KI2oO8FXckJuZxeEU23HYW4k2JbKUmFVaWQGyKxmLRMkqoC1cUAA5TaNhcnUSUd0Ulz5uyu",
+	"zOl7EejgYotZBIrljPBlh53yLjn1mSLEkbRnK94wVT+soayWIfUD2kfXOnjtvvXAOxTUPgVFPNOEs7Td",
+	"IhcuyTUKaIKFK7Fbl/Yrnb1jY+HiYjqdHhHG/EUXYm/KkYsfX03df9Ww0ayxA1JzbUF0UKJPAU5/ULCH",
+	"i7RFHl8JamplNbSgGl5eXRONqqKF5cAaUOHGUl+iK5qBPijoXZh0TNCrqKBfmltKP0m2fbKY1b+A8djv",
+	"02CF+DgImFfxduOOiz1FWPtE12B9yU7dz7qpB0a4jYXVKw65M1Qwqhj5HAJXPJbZC4DqIXhKrQq0mTHV",
+	"7Pz84vLVZDqZTi5mP0x/eG6Thp/i+25RrW3yCQmvrVA6T5tVH788/jMAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
