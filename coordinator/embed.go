@@ -17,8 +17,8 @@ import (
 // What a program that embeds a coordinator has beside its API: the benchmarks do.
 
 // Place takes an order in as POST /v1/orders does, without HTTP and admission: the order is validated, shares a
-// transaction with others that come at the same time, and belongs to its key for ever. It returns after the commit.
-// The document is the coordinator's from then on and must not be changed.
+// transaction with others that come at the same time, and belongs to its key for as long as keys are kept. It returns
+// after the commit. The document is the coordinator's from then on and must not be changed.
 func (s *Service) Place(ctx context.Context, key string, o *orderv1.Order) (uuid.UUID, error) {
 	o.OrderId, o.PlacedAt = "", nil
 	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(o)

@@ -63,6 +63,8 @@ func TestSubmit_idempotency(t *testing.T) {
 	other := n.call("POST", "/v1/orders", newOrder(map[string]any{"reference": "1002"}), headers{"Idempotency-Key": "quoted-1"})
 	require.Equal(t, http.StatusUnprocessableEntity, other.Status)
 	require.Equal(t, "idempotency_key_reused", other.code(t))
+	shop := n.call("POST", "/v1/orders", newOrder(map[string]any{"shop": "other"}), headers{"Idempotency-Key": "quoted-1"})
+	require.Equal(t, "idempotency_key_reused", shop.code(t), "keys are those of all shops, as the API says")
 }
 
 func TestSubmit_waits_for_the_end(t *testing.T) {
