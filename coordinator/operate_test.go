@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"recourse.dev/pkg/pgtest"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
 )
 
@@ -302,6 +304,45 @@ func TestEvents(t *testing.T) {
 	whole := nodes[1].follow(id, "", 0)
 	require.Equal(t, first, whole[:2])
 	require.Len(t, whole, 2+steps(t))
+}
+
+// Who comes back in the middle of a long history gets the rest of it, which is more than is read at a time; who comes back
+// after the end is told to stop, or a browser would do so for ever.
+func TestEvents_of_an_order_that_has_ended(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, quiet)
+	n := s.start(t)
+	id := n.submit("k", newOrder()).ID
+	n.follow(id, "", 0) // to the end
+	pool := pgtest.Pool(t, s.url)
+	_, err := pool.Exec(t.Context(), `
+INSERT INTO saga_history (saga_id, at, revision, body)
+SELECT saga_id, at, revision, body
+FROM saga_history, generate_series(1, 450)
+WHERE saga_id = $1 AND revision = 2`, id)
+	require.NoError(t, err)
+	rows, err := pool.Query(t.Context(), "SELECT seq::text FROM saga_history WHERE saga_id = $1 ORDER BY saga_history.seq", id)
+	require.NoError(t, err)
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Greater(t, len(all), 2*200)
+
+	for _, behind := range []int{0, 1, len(all) - 201, len(all) - 200, len(all) - 1} {
+		var last string
+		if behind > 0 {
+			last = all[behind-1]
+		}
+		got := n.follow(id, last, 0)
+		ids := make([]string, len(got))
+		for i := range got {
+			ids[i] = got[i].id
+		}
+		require.Equal(t, append(slices.Clone(all[behind:]), ""), ids, "each once, and the end")
+		require.Equal(t, "end", got[len(got)-1].name)
+	}
+	over := n.call("GET", "/v1/orders/"+id.String()+"/events", nil, headers{"Last-Event-ID": all[len(all)-1]})
+	require.Equal(t, http.StatusNoContent, over.Status)
+	require.Empty(t, over.Body)
 }
 
 func TestAttention_is_listed_and_cleared(t *testing.T) {

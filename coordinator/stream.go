@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -48,11 +49,22 @@ func (r routes) StreamOrderEvents(
 	// Before the first look, so that no change falls between the two.
 	w := a.watch.add(id)
 	defer a.watch.remove(w)
-	if _, err := a.reader.saga(ctx, id); err != nil {
-		if errors.Is(err, errNotFound) {
-			return orderNotFound(id)
-		}
+	s, err := a.reader.saga(ctx, id)
+	if errors.Is(err, errNotFound) {
+		return orderNotFound(id)
+	}
+	if err != nil {
 		return err
+	}
+	if after > 0 && !s.EndedAt.IsZero() {
+		// A browser comes back whenever a stream ends, and this is how it is told that there is nothing to come back for.
+		news, err := a.reader.history(ctx, s, after, 1)
+		if err != nil {
+			return err
+		}
+		if len(news) == 0 {
+			return c.NoContent(http.StatusNoContent)
+		}
 	}
 	stream, err := httpserver.NewEventStream(c)
 	if err != nil {
