@@ -167,7 +167,7 @@ func Statements() map[string]string {
 		"claim outbox": claimOutboxSQL, "revisions": revisionsSQL, "due": dueSQL, "order": orderSQL, "saga": sagaSQL,
 		"history": historySQL, "names": namesSQL, "make partitions": makePartitionsSQL, "lock mark": lockMarkSQL,
 		"oldest open": oldestOpenSQL, "raise mark": raiseMarkSQL, "known keys": knownKeysSQL,
-		"drop history": dropHistorySQL, "drop outbox": dropOutboxSQL, "prune keys": pruneKeysSQL,
+		"books": booksSQL, "drop history": dropHistorySQL, "drop outbox": dropOutboxSQL, "prune keys": pruneKeysSQL,
 	}
 	return all
 }

@@ -165,12 +165,19 @@ func (b *book) shipments(reference, before string, limit int) ([]Shipment, bool)
 	return found, len(found) < len(parcels)
 }
 
-func (b *book) ledger(reference string) []Entry {
+// span narrows a ledger to one reference, or to those after one up to another in the order of their texts. Empty is no limit.
+type span struct{ only, after, upto string }
+
+func (s span) holds(reference string) bool {
+	return (s.only == "" || reference == s.only) && (s.after == "" || reference > s.after) && (s.upto == "" || reference <= s.upto)
+}
+
+func (b *book) ledger(s span) []Entry {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	entries := make([]Entry, 0, len(b.entries))
+	entries := make([]Entry, 0)
 	for _, entry := range b.entries {
-		if reference == "" || entry.Reference == reference {
+		if s.holds(entry.Reference) {
 			entries = append(entries, entry)
 		}
 	}

@@ -92,6 +92,7 @@
 //	GET    /admin/ledger?reference=  [{"seq":1, "at":"2026-01-02T03:04:05.678Z", "kind":"label_bought",
 //	                                   "shipment":"shp_...", "reference":"...", "tracking_code":"SIM...",
 //	                                   "amount":490, "currency":"EUR"}, ...]
+//	       ?after=A&to=B             the same, of the references after A up to B in the order of their texts
 //	GET    /admin/totals             {"shipments":3, "labels_bought":2, "labels_refunded":1, "labels_live":1,
 //	                                  "doubled_references":0, "currencies":[{"currency":"EUR", "bought":980,
 //	                                  "refunded":490, "spent":490}]}

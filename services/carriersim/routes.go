@@ -40,7 +40,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /v1/shipments", s.provider.Handle(routeList, s.list))
 	mux.HandleFunc("GET /labels/{name}", s.label)
 	mux.HandleFunc("GET /admin/ledger", func(w http.ResponseWriter, r *http.Request) {
-		sandbox.Respond(w, s.book.ledger(r.URL.Query().Get("reference")))
+		q := r.URL.Query()
+		sandbox.Respond(w, s.book.ledger(span{only: q.Get("reference"), after: q.Get("after"), upto: q.Get("to")}))
 	})
 	mux.HandleFunc("GET /admin/totals", func(w http.ResponseWriter, _ *http.Request) {
 		sandbox.Respond(w, s.book.totals())

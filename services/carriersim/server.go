@@ -63,7 +63,7 @@ func (s *Server) Webhooks() sandbox.HookStats {
 
 // Ledger is every label that was bought or refunded so far.
 func (s *Server) Ledger() []Entry {
-	return s.book.ledger("")
+	return s.book.ledger(span{})
 }
 
 // Totals is the ledger added up.

@@ -293,12 +293,19 @@ func (b *book) refundsOf(a *account, after string, limit int) ([]Refund, bool) {
 	return append([]Refund{}, found...), len(found) < len(refunds)
 }
 
-func (b *book) ledger(orderID string) []Entry {
+// span narrows a ledger to one order_id, or to those after one up to another in the order of their texts. Empty is no limit.
+type span struct{ only, after, upto string }
+
+func (s span) holds(orderID string) bool {
+	return (s.only == "" || orderID == s.only) && (s.after == "" || orderID > s.after) && (s.upto == "" || orderID <= s.upto)
+}
+
+func (b *book) ledger(s span) []Entry {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	entries := make([]Entry, 0, len(b.entries))
+	entries := make([]Entry, 0)
 	for _, entry := range b.entries {
-		if orderID == "" || entry.OrderID == orderID {
+		if s.holds(entry.OrderID) {
 			entries = append(entries, entry)
 		}
 	}

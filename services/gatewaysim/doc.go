@@ -119,6 +119,7 @@
 //	GET    /admin/ledger?order_id=   [{"seq":1, "at":"2026-01-02T03:04:05.678Z", "kind":"authorize",
 //	                                   "intent":"pi_...", "refund":"re_...", "order_id":"...", "operation_id":"...",
 //	                                   "idempotency_key":"...", "amount":1999, "currency":"EUR"}, ...]
+//	       ?after=A&to=B             the same, of the order_ids after A up to B in the order of their texts
 //	GET    /admin/totals             {"intents":{"requires_capture":1, ...}, "currencies":[{"currency":"EUR",
 //	                                   "authorized":1999, "captured":0, "voided":0, "released":0, "expired":0,
 //	                                   "refunded":0, "held":1999}]}

@@ -43,7 +43,8 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /v1/refunds", s.provider.Handle(routeList, s.listRefunds))
 	mux.HandleFunc("GET /admin/ledger", func(w http.ResponseWriter, r *http.Request) {
 		s.expireDue()
-		sandbox.Respond(w, s.book.ledger(r.URL.Query().Get("order_id")))
+		q := r.URL.Query()
+		sandbox.Respond(w, s.book.ledger(span{only: q.Get("order_id"), after: q.Get("after"), upto: q.Get("to")}))
 	})
 	mux.HandleFunc("GET /admin/totals", func(w http.ResponseWriter, _ *http.Request) {
 		sandbox.Respond(w, s.Totals())

@@ -64,7 +64,7 @@ func (s *Server) Webhooks() sandbox.HookStats {
 // Ledger is every movement of money so far.
 func (s *Server) Ledger() []Entry {
 	s.expireDue()
-	return s.book.ledger("")
+	return s.book.ledger(span{})
 }
 
 // Totals is the ledger added up.

@@ -111,7 +111,36 @@ func (s *shop) totals(t *testing.T) map[string]inventoryapi.Total {
 		require.True(t, total.Agree, "%+v", total)
 		bySKU[total.Sku] = total
 	}
+	s.books(t)
 	return bySKU
+}
+
+// books reads every reservation beside its movements and requires that they agree. One is asked for at a time.
+func (s *shop) books(t *testing.T) []inventoryapi.BookEntry {
+	t.Helper()
+	var (
+		all   []inventoryapi.BookEntry
+		after *uuid.UUID
+	)
+	limit := 1
+	for {
+		response, err := s.api.ListBooks(t.Context(), inventoryapi.ListBooksRequestObject{
+			Params: inventoryapi.ListBooksParams{AfterOrder: after, Limit: &limit},
+		})
+		require.NoError(t, err)
+		page, ok := response.(inventoryapi.ListBooks200JSONResponse)
+		require.True(t, ok)
+		for _, e := range page.Entries {
+			for _, sku := range e.Skus {
+				require.Equal(t, sku.Open, sku.LedgerOpen, "%+v", e)
+				require.Equal(t, sku.Shipped, sku.LedgerShipped, "%+v", e)
+			}
+		}
+		all = append(all, page.Entries...)
+		if after = page.NextAfter; after == nil {
+			return all
+		}
+	}
 }
 
 // reservations lists those of an order, newest first.

@@ -192,6 +192,39 @@ func TestService(t *testing.T) {
 		require.Equal(t, 10, r.provider.count("authorize"))
 		require.Equal(t, 8, r.provider.held())
 	})
+	t.Run("books", func(t *testing.T) {
+		t.Parallel()
+		var (
+			rows  int
+			sums  paymentapi.MoneyTotals
+			last  uuid.UUID
+			after *uuid.UUID
+		)
+		limit := 4
+		for {
+			page, err := r.api.ListBooksWithResponse(ctx, &paymentapi.ListBooksParams{AfterOrder: after, Limit: &limit})
+			require.NoError(t, err)
+			require.NotNil(t, page.JSON200, string(page.Body))
+			for _, e := range page.JSON200.Entries {
+				require.Less(t, last.String(), e.OrderID.String(), "by order")
+				require.Equal(t, e.Intent, e.Journal)
+				last = e.OrderID
+				rows++
+				sums.Authorized += e.Intent.Authorized
+				sums.Captured += e.Intent.Captured
+				sums.Voided += e.Intent.Voided
+				sums.Held += e.Intent.Held
+			}
+			if after = page.JSON200.NextAfter; after == nil {
+				break
+			}
+		}
+		require.Equal(t, paymentapi.MoneyTotals{Authorized: 19990, Captured: 1999, Voided: 1999, Held: 8 * 1999}, sums)
+		before := uuid.Nil
+		page, err := r.api.ListBooksWithResponse(ctx, &paymentapi.ListBooksParams{ToOrder: &before})
+		require.NoError(t, err)
+		require.Empty(t, page.JSON200.Entries)
+	})
 	t.Run("pages", func(t *testing.T) {
 		t.Parallel()
 		seen := make(map[uuid.UUID]bool)

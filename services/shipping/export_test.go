@@ -33,6 +33,7 @@ var Statements = map[string]string{
 	"getLabels":        getLabelsSQL,
 	"getOperations":    getOperationsSQL,
 	"getAttempts":      getAttemptsSQL,
+	"books":            booksSQL,
 	"totals":           totalsSQL,
 }
 

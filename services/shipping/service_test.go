@@ -159,6 +159,34 @@ func TestService(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, &shippingapi.Totals{LabelsBought: 10, LabelsVoided: 1, LabelsLive: 9}, totals.JSON200)
 	})
+	t.Run("books", func(t *testing.T) {
+		var (
+			bought, live int64
+			rows         int
+			after        *uuid.UUID
+			last         uuid.UUID
+		)
+		limit := 4
+		for {
+			page, err := r.api.ListBooksWithResponse(ctx, &shippingapi.ListBooksParams{AfterOrder: after, Limit: &limit})
+			require.NoError(t, err)
+			require.NotNil(t, page.JSON200, string(page.Body))
+			for _, e := range page.JSON200.Entries {
+				require.Less(t, last.String(), e.OrderID.String(), "by order")
+				last = e.OrderID
+				rows++
+				bought += e.LabelsBought
+				live += e.LabelsLive
+			}
+			if after = page.JSON200.NextAfter; after == nil {
+				break
+			}
+		}
+		require.Equal(t, []int64{11, 10, 9}, []int64{int64(rows), bought, live})
+		page, err := r.api.ListBooksWithResponse(ctx, &shippingapi.ListBooksParams{ToOrder: &uuid.Nil})
+		require.NoError(t, err)
+		require.Empty(t, page.JSON200.Entries)
+	})
 	t.Run("pages", func(t *testing.T) {
 		seen := make(map[uuid.UUID]bool)
 		var cursor *string

@@ -502,6 +502,38 @@ type Attention struct {
 // AttentionKind defines model for Attention.Kind.
 type AttentionKind string
 
+// BookEntry What an order is about and how it stands.
+type BookEntry struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Currency ISO 4217.
+	Currency string             `json:"currency"`
+	Lines    []BookLine         `json:"lines"`
+	OrderID  openapi_types.UUID `json:"order_id"`
+
+	// Status accepted: stored. processing: something is proven. confirmed: paid for, it will be completed. completed: every
+	// effect is proven there. cancelling: what was done is being undone. cancelled: every effect is proven gone.
+	// closed: an operator ended it with the effects that remain.
+	Status OrderStatus `json:"status"`
+
+	// TotalMinor In minor units of the order's currency, for example cents.
+	TotalMinor Amount `json:"total_minor"`
+}
+
+// BookLine defines model for BookLine.
+type BookLine struct {
+	Quantity int64  `json:"quantity"`
+	Sku      string `json:"sku"`
+}
+
+// BookPage defines model for BookPage.
+type BookPage struct {
+	Entries []BookEntry `json:"entries"`
+
+	// NextAfter The last order of this page, when there may be more.
+	NextAfter *openapi_types.UUID `json:"next_after,omitempty"`
+}
+
 // CancelAnswer defines model for CancelAnswer.
 type CancelAnswer struct {
 	Answer CancelAnswerAnswer `json:"answer"`
@@ -1033,6 +1065,15 @@ type OrderID = openapi_types.UUID
 // SagaID defines model for SagaId.
 type SagaID = openapi_types.UUID
 
+// ListBooksParams defines parameters for ListBooks.
+type ListBooksParams struct {
+	// AfterOrder Only orders with a higher id than this one.
+	AfterOrder *openapi_types.UUID `form:"after_order,omitempty" json:"after_order,omitempty"`
+
+	// Limit Length of the page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListDeadLettersParams defines parameters for ListDeadLetters.
 type ListDeadLettersParams struct {
 	// Cursor next_cursor of the page before.
@@ -1186,6 +1227,14 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListBooks Every order with its lines, for auditors, oldest first
+	//
+	// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+	// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+	//
+	// Corresponds with GET /v1/books (the `ListBooks` operationId).
+	ListBooks(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDeadLetters Records that could not be applied, newest first
 	//
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
@@ -1306,6 +1355,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/sagas/{saga_id}/history (the `GetSagaHistory` operationId).
 	GetSagaHistory(ctx context.Context, sagaID SagaID, params *GetSagaHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListBooks Every order with its lines, for auditors, oldest first
+//
+// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+//
+// Corresponds with GET /v1/books (the `ListBooks` operationId).
+func (c *Client) ListBooks(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBooksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListDeadLetters Records that could not be applied, newest first
@@ -1567,6 +1634,72 @@ func (c *Client) GetSagaHistory(ctx context.Context, sagaID SagaID, params *GetS
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListBooksRequest constructs an http.Request for the ListBooks method
+func NewListBooksRequest(server string, params *ListBooksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/books")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AfterOrder != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after_order", *params.AfterOrder, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
@@ -2265,6 +2398,16 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListBooksWithResponse Every order with its lines, for auditors, oldest first
+	//
+	// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+	// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/books (the `ListBooks` operationId).
+	ListBooksWithResponse(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*ListBooksResponse, error)
+
 	// ListDeadLettersWithResponse Records that could not be applied, newest first
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2401,6 +2544,61 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/sagas/{saga_id}/history (the `GetSagaHistory` operationId).
 	GetSagaHistoryWithResponse(ctx context.Context, sagaID SagaID, params *GetSagaHistoryParams, reqEditors ...RequestEditorFn) (*GetSagaHistoryResponse, error)
+}
+
+// ListBooksResponseDefaultHeaders the declared response headers of an HTTP default response for ListBooks
+type ListBooksResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type ListBooksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BookPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListBooksResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBooksResponse) GetJSON200() *BookPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListBooksResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBooksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBooksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBooksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBooksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
@@ -3045,6 +3243,22 @@ func (r GetSagaHistoryResponse) ContentType() string {
 	return ""
 }
 
+// ListBooksWithResponse Every order with its lines, for auditors, oldest first
+//
+// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/books (the `ListBooks` operationId).
+func (c *ClientWithResponses) ListBooksWithResponse(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*ListBooksResponse, error) {
+	rsp, err := c.ListBooks(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBooksResponse(rsp)
+}
+
 // ListDeadLettersWithResponse Records that could not be applied, newest first
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3264,6 +3478,52 @@ func (c *ClientWithResponses) GetSagaHistoryWithResponse(ctx context.Context, sa
 		return nil, err
 	}
 	return ParseGetSagaHistoryResponse(rsp)
+}
+
+// ParseListBooksResponse parses an HTTP response from a ListBooksWithResponse call
+func ParseListBooksResponse(rsp *http.Response) (*ListBooksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBooksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BookPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ListBooksResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
 }
 
 // ParseListDeadLettersResponse parses an HTTP response from a ListDeadLettersWithResponse call
@@ -3838,6 +4098,9 @@ func ParseGetSagaHistoryResponse(rsp *http.Response) (*GetSagaHistoryResponse, e
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListBooks Every order with its lines, for auditors, oldest first
+	// (GET /v1/books)
+	ListBooks(ctx echo.Context, params ListBooksParams) error
 	// ListDeadLetters Records that could not be applied, newest first
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
@@ -3876,6 +4139,31 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// ListBooks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBooks(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBooksParams
+	// ------------- Optional query parameter "after_order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after_order", ctx.QueryParams(), &params.AfterOrder, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after_order: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBooks(ctx, params)
+	return err
 }
 
 // ListDeadLetters converts echo context to params.
@@ -4259,6 +4547,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/orders/:order_id", wrapper.GetOrder, options.OperationMiddlewares["getOrder"]...)
 	router.POST(options.BaseURL+"/v1/orders/:order_id/cancel", wrapper.CancelOrder, options.OperationMiddlewares["cancelOrder"]...)
 	router.GET(options.BaseURL+"/v1/orders/:order_id/events", wrapper.StreamOrderEvents, options.OperationMiddlewares["streamOrderEvents"]...)
+	router.GET(options.BaseURL+"/v1/books", wrapper.ListBooks, options.OperationMiddlewares["listBooks"]...)
 	router.GET(options.BaseURL+"/v1/sagas/:saga_id", wrapper.GetSaga, options.OperationMiddlewares["getSaga"]...)
 	router.GET(options.BaseURL+"/v1/sagas/:saga_id/history", wrapper.GetSagaHistory, options.OperationMiddlewares["getSagaHistory"]...)
 	router.POST(options.BaseURL+"/v1/sagas/:saga_id/actions", wrapper.ActOnSaga, options.OperationMiddlewares["actOnSaga"]...)
@@ -4275,6 +4564,49 @@ type ProblemApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers ProblemResponseHeaders
+}
+
+type ListBooksRequestObject struct {
+	Params ListBooksParams
+}
+
+type ListBooksResponseObject interface {
+	VisitListBooksResponse(w http.ResponseWriter) error
+}
+
+type ListBooks200JSONResponse BookPage
+
+func (response ListBooks200JSONResponse) VisitListBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBooksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListBooksdefaultApplicationProblemPlusJSONResponse) VisitListBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListDeadLettersRequestObject struct {
@@ -4866,6 +5198,9 @@ func (response GetSagaHistorydefaultApplicationProblemPlusJSONResponse) VisitGet
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListBooks Every order with its lines, for auditors, oldest first
+	// (GET /v1/books)
+	ListBooks(ctx context.Context, request ListBooksRequestObject) (ListBooksResponseObject, error)
 	// ListDeadLetters Records that could not be applied, newest first
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
@@ -4911,6 +5246,31 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// ListBooks operation middleware
+func (sh *strictHandler) ListBooks(ctx echo.Context, params ListBooksParams) error {
+	var request ListBooksRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBooks(ctx.Request().Context(), request.(ListBooksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBooks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBooksResponseObject); ok {
+		return validResponse.VisitListBooksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // ListDeadLetters operation middleware
@@ -5266,120 +5626,125 @@ func (sh *strictHandler) GetSagaHistory(ctx echo.Context, sagaID SagaID, params 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1H37b9s4uui/Qugu0F2s4jhu0jYOLnA7M+lOd7rTopli7r2THJuWPttcS6RKUnGNIudvP+BHUi9TfqTp",
-	"LnZ+mcaW+Pjeb3+NEpEXggPXKhp/jQoqaQ4aJP71YymVkOZfKahEskIzwaNxxOGLniT4JRFzopdACroA",
-	"MoO5kDCI4oiZxz6XIDdRHHGaQzSO7AtRHKlkCTk1y+b0yzvgC72MxhdnozjSm8I8qbRkfBE9PMTR2xTy",
-	"QmjgyeYX2Gwf5VeagyJ6yRSR8LkEpWPyuRQaUiIk4ULHhOaCL/CQHNZEyBSkMsemWUbUUhRqTCj59Ont",
-	"T7F5xTxnPn2miDk3oTwlTCsi1vyW8zKfQXVnXComHO5BEkrcl3pJNaFc6CVIXInkdENKBUQLMSA3gAsS",
-	"uqCMkzXTS2Le3xAJBVA9IG81YYqsOG44F5KcX5CUbhT58/SX6+sPk1+u/9/N9C9XhLo3CJ1rvy1T5hz+",
-	"loNb7lGxBJqCrHHRAOuJgWscGegxCWk01rKEJpL+JGEejaP/dVqTyqn9Vp120GMw9o7lTG8jyuK5SS59",
-	"dJLhAs0TpDCnZaaj8cUwNjTD8jKPxqOh+Ytx+9dZRT2Ma1iAxMO8N3B4m5pFcKuC6mW9E0JpwtKd158L",
-	"mVMdjaOyxCe3afSGLmjvHoou6Ldu8WBeVoXgCpAvP0gxyyA3/0wE18AR3rQoMpZQA+/Twj7x138qA/yv",
-	"B2LTr4s7ttH3uyGvNVVkLQ03Ga5Ym4+0IKkgf/745kdyeX7x8i8GqZbY8KQfQcvNyWtDodskcQOJ4KmK",
-	"yXoJ3PAEU2QtpF6SROSML8iMJquYUOVI/Hx0iRtfDJ8PWvSxhXi8gLuVeeB1YrZ8zdXanqOQogCpmQUn",
-	"rT4Hbkjpj4guJIDBRAE8ZXwxSSFhypz6bgs7iBuWlrB9Qbw3STKhILbgYsrIJFJIcQ+cLAS3XKAhV/uQ",
-	"cz2fQ6LNfu4AVEq6MX8rTTU04FCfzH7wNUCzNTH+Yb+NPRj8evVNxeyfbufXaSpBWaClKTPXpNmHBjDn",
-	"NFMQd+CbML3pSPszx7vV3wGwJqLkWgZk/tub9+T52YsXJ2eEZsWSnowMEAuqNUjz/X/98frk/999HT38",
-	"KQosCzllWec4o4vzwJMZ4/YCFX6OvEFOv7y1r57js+6Ps20UWmFx9AbFUvAA3V0Pzl6cG5g0l3sRel8o",
-	"TbNJItLu7qNhkNAXzMqT7jl3ExjezsMztvRQ4zdIaLn5MoB6TnLGhSQlR6XcUMTPFElKKY0qionRm/CF",
-	"5kUGJDFsZKBRiVnG9YvzqKFKLofDl2eXl6OL85fnw8vLs4ZeGW7rlTh6rY3QdbAICErKiWEAqgWaAGWW",
-	"kkyIFaGazJlUGum1xSMpaEeWW1BfMZ42hRMXk4pVS56KiYR5qVBczYVcU5k2PjH6QdJET+6ZyFA3BEWY",
-	"YjyBlipKqYYTzRBx249rKPbLFTy4e9hvEfubhrD+I+UJZE8hpuOIZhJoupkATyEN3nkHyI0ELPdKZDQu",
-	"buyj3bu3hGmpdlz3ozVbj5SpEqjaYsVRmBUDG5cKQqS7qdmJLAQoYxCvgWvUxIaydhFue7HflkCQDGlm",
-	"OFOkUJnXayFT5N31UhCqVoDL7qX7mqibHJAgEDP8PAWaGiETxZFnvwDmQ1QaRE9GWb59sfccjL+BLoXV",
-	"6Fabb4MG7lkKjq86Yiz1oisHpYzrhGvhQoowHYSH1xFOrilzeKVFsppIUCDve8j8u7C2k+gd1q4uHALn",
-	"T0DTd6B1kLX14QcEKa1PuvVNw+48yKL6CImQ6c/WNQrYVSw9wDiPo5X1S7c+F/O5gvbFvOLZ1igFlZp5",
-	"jdJ8/vko+HzN/549Sp5CIlI6ywAVA3qQE2fbodU+0aJgiTHQKU8zkJOC8tbfNYf514330mPzppLdA58c",
-	"gzq7fwhW9zSzBrTzZ655IoxEj8bRjCpAoIXki0HgM0VmGw1qEO1jdYs/B4Qa4hWqKrB6KosNZe4m5g90",
-	"AdsEbSTRJMMHDqfHBocEqLERdNnPn639wxeYM14RXMdeRzNKhxQEYFSjEUfRdAVtgTUTIgPKrYa18nii",
-	"rKd3IC8sqVoGqSQHmVPLlb3SMSjQjsGBh8uNkW0BPNyDVA5sgYBDQEj6F9zF4gq+AQD549Z33Y28d8xa",
-	"Dl3q898/5uJBF5Mu6CRldCFpQCX+w551bINnxnu0ATZiXhv0aZnHrKeh2M/mzet3jt7ZeTdwPxpodWHb",
-	"S5woMPt5BkOUs5JlKcb2jJa/ImyO4QCmSQb0HgOZgEAjNHOxgW2u6qX0wynTEaI98m4g3Dh7oCMivG20",
-	"bVWLED6tkeNsnkTkOeVhow9slOMQP8gQMXBFtVN5BbsXVoZryfCzu/gIOSEKa3o3vmwAHbVFwgrKdZ/H",
-	"sAgYegZ6SLuCIyUvgMiSEy0WSBWDoPwreT94jcN3sHnWPHRcu2PmpI37Is5CRHBd4WKnBVy7DEuRpSom",
-	"S8hSNPZzusHPCOPe8M8CLgTtcfY/eR8frdy46/nngsMG96EEYwlBH38bvE9sllvjKewANRDwDJ0psxSz",
-	"wQrMLsyF7Fu3IveuuR8k6wPoUwcOacBiHOSx9cPwPJSnKJWsiwXpABE69kFLQ7cwIIngqsyh8zm+bGxI",
-	"UhZktiGUZFSDvOUouYmEDKhqvIQRUOKszbFLDVQ3IUwryOYkNa6oOZJ5bEAUaJ3hmRthlntRJktQHqKY",
-	"+vCSwt8SY9OZC4vg6VFc2DPVVq9hErtF2KEKe0jm9VDi4+aXT3EjMmU8auc3ItEGnd8OOzs3q4+de4K1",
-	"11+KjHLaF6Zq+vpMkTWiD4Pw2xxqbM+w1WWM0mNcAFXmOZVhh2lNmUab/0CT5XfKgvHw9XKzX0T6g9Tb",
-	"hmD4M1NayM21D0R/g9t673OsB93Nb2zeCt1Rwj1TAXexR+Yp+HzQk10gweeosRe6Q9VVdsHr3vkPHXgl",
-	"OpROftMI1hrjJyYGiNJwjdIC/+XZPG6Kh3FBNznwsPg8BjdUa8iLQ111H2RsI7Mn91JjbEe4ETy4At8c",
-	"qatmUpSLpe5TKn69ieBZKLOiSbKkfAGoAVDFY6aPKrKCQhOqiF8hbJtaPLF2ZCIVLlIdFqfGPu9PYfVK",
-	"WzTk+97rRmMrsjU0jFTYxGMXLjsoO+zuA9eSwfHcjWLlW319v3no1NvlE01z4hUMn1++fAUn58P04uT8",
-	"Obw6mSWXz09evLo8pxcv55fPR+dm2W6IuZ2VaibeyMl/3/01mHZ7x/hKBRwJDN/2c0WYt5YWfmG6oAsa",
-	"/gKy+QF6wTzlVqk3qk7jA85BaP8Ka8wJ7I3lN5Dgwy3JJhpH158+YnzAir0JS7FsRk3OquyZeeFzSbnG",
-	"nOoojtSqtEbGyT8+/e3kh3efriNriUwKyRKYoNEcjc9GF8OHO4MsFJkTLVZgUKbFanLPFEUxPwdphU10",
-	"NhyaPdWSFRMt6iRu9APIjPFG9m4c/WR2dFnViKb0/7jbDRKRN84dfeIaJEmBk3eMm/+dGSC6MonXKSXv",
-	"xD1kFCPJrcRkdDY8O3uJKFyyomB84W91fjk0H4oiGkd5ucjYHOW7MO+6R0aXl/biLbKbsSxzF9vFpz7f",
-	"/RA3sBRKR5+Pzl4Gk9DPw0noFopbOZwX53uzvqGwWvtIP4s1yXzVkzXxjC+GwbqSa5a5aouCMrT5r9zf",
-	"RkhzaFQUDZpZ0lcvzveV3MRRyhSShof/HgBb1y+YbN+benvHOLTT7D5n3p9oz0RCQ97aDz9+IOcvrwhw",
-	"wuYkg7kmotSdHPrzi6Dn1eKosBuIjzS9P3za144lVKYkpZp29htdXOwlhgbXhrZ2pWxizUmgeK2z3wG0",
-	"15AIBzJOl2cPJQjL1sfyhqZfjt2oJS4Oe6mrM8xR20zdRExDeNRFEM1da7B2ySmkZSoV03VGGjUJOy9R",
-	"PfgQP0YQ+uTxrudthtk8nVGWH87XNucasIgSCVRDepSv2RTZ+yRwr5ANVHXNlGFmwRP0l7lAUYsiFvMt",
-	"rTDUzgM+VlbaIOnhUO0vHcOwyFFAhXZUYee2jUerQNmO4rEgFrZqa2xOAApV+Tq2TLBZ8mOe0ZImK+PB",
-	"WLnX8FdqVjoww/sNumlL/3gzeNcK1lZuaauA2sFUbTBY3dIJAY1xXOjAFbAeAqh/vXZ4itKdf5PWQBDW",
-	"5cHu4K1wi0Ny/CgN0wFt85ZboqdfH3kFURFjSxZXAr4WSm0R4Sm+V5G9czL2iNontH0tRW4bPObLZ8ob",
-	"O/223IvzHcmhPTVVccMF+7qjrPBsiP/tM5nRhdtNQjer0keY237d4+yVVRk17hBYtxdd4fjH7nhFbAvt",
-	"j5SgNy5AuyVEO5dxa/ee+CMkwAodphab4yBaYC4BHSXtK92N5w/pVas9w1vPrteELED7pG0O23Hzw/XL",
-	"EUrhKIFcScOqZjJJoNDB1MaB8mkPQ99UW7bB7TceO8AOjDuUgFKML8ZEiRxswLEuqCOJ4HMmbZLJeaqx",
-	"MbnWLMvIDBPJRQbarFX9c2zxdcutPKqXqxJXtmAQd117XKPbyxSZgTmCdYOrR6tFydaamL+65Vji30lI",
-	"oWllT6uXSCNOQloKk5BTxtt5qgo3SEcONjZbZeGA/3YXrWsf3UONQkh7nmC4tcVbu52I71lw/C+354+3",
-	"dA9ksccbYsdZVk9q73w34+UYQ6VtcrSsCgfUkJBpND+1BYzvQSKu+YnYjEsgnen7Hbq1GnSWgXUkCikW",
-	"kubqiqQiUb6dSpElVYTaZkf0N2iyDOZZ+qqif3epX9tF5SRD3bvY6asa9Na/Hq5LHbiusZ4xVOTKlaZ9",
-	"FCp8qKHjAVv7vRVKctXQeDstBOb9DYyCd3DXDRpxbxhPVUvJuuqRTCzUFaGZEvinrfYl//fEFdCfvE17",
-	"9tJyM6F7WtAytoLmso3GtXCRTs13299pprPdDVntU3xoFUel0IoglJKdNBkokDbfTIwLHKA2pC8hJgYZ",
-	"rgMtodyoTqvwuNJA0zGRoEvJ9xciuGpie78G1yND7WDWa1+zvV1IhJ2dBsXU4/tQfsUK4DKD2mKbSbEC",
-	"vocht+V8uGpPgi9HsR3RhKkxwVbVmBRUL4mQjlgGYbXg3gsfHK+9qVePjavCqgZBs/NMpJvw0sLQWmDh",
-	"v9+8/5W4bwnjWlTrXBHIC72xEofW2+5Hud/MIXln/06roH7Ltuirk69qv/f0aWCbsn04tPmNy/s9RVT0",
-	"yBjnI2yZZnjx0DeaFduHlfJ+hPl/brzwQMsIfU/XfnvYkaq278PMu0ZjRpvdfqHzFSXVA91uRNudsNV5",
-	"2NPQsduMPC5id2zHj6uhqBqtSs6944HORv0H1tu2vqucEvxqn/fxKGv1uAr+vrr9NbOF2wewdMjWbcwK",
-	"aHCih15f+K5uMalCeS0711f7h4NnfWLOtrMfGTXrLyV6I6SrqWxH0SnRLFlBN3IWjohVDXcBXYpdfurK",
-	"thRWesnVVhwSl6u7ndpL/+2ABS8O6KP2RUYdh8LRAAIFzUi0zy2oDjm2t/Y8YyENIImoMgdXqr7xxVG+",
-	"6tRz0P4IjTPHHHSC1GJDi5266qLApLMC4lqEYpKyBdPm/0LHJKVqaSt5eQpSJW6oS7N0qFVwcrdV+DA8",
-	"ubxz/x9MTu6+DuMXPZUQ4f6C4yryvH14jNV3lMaw7DlZhSbQNEqsyAo2XgvYV66q4KDlLIwiucvt6H+Y",
-	"HFqv2a4Q3FptAbxRj3dQ69XxObrtrJpS5ZFWwnfu7dhbHf+NGpOleEp78SiOjDsm5nMccDNJRTnDZi/B",
-	"LbfWTZapsLoUo2r1S/hn400bjzQCYsWKwiaEegvUj2sFQd3VIJO6GDYkTrDiOujG+UB6laGlC0rWlGnl",
-	"gwBBBlcH19z2MrKvTQ8EWpa0MFRESp6BUoRyf8xE5KDqUQzfXtb+iLrX70WTj+zoDvYY1NdqGDqu2bvC",
-	"oEPBNr08oHM9DzSEveZ144EPelcFFUxVGYI3UuSGnDgRHKdw2d44tbIBIsbvgRuVH/sSq5j4rKfRX7ec",
-	"C83mbigSWQu5QmXXrHEDgpO6Yq/vjEXRTgus7f4+QpPbsQagBuQ1sVafK+NSdKNueS4wckBtRMO4AJAS",
-	"CUW2cY1Eg1t+i42bilBpR2FhgkMpMm0k0qa+bQyjjVSRqf9cC7IA13dV3YTp2JX22UYcDCRwMIfEBXK6",
-	"ueUzLAiTrrqPkynO2ppiVwoGCCwYlGZZRpb0HnCc2BdN3Epu5htTRBT0c2nbfWaQCb5QxFlhc5YZkwIz",
-	"H9TAg6aAcYcBeUNZVkqw994O14qkNDhUPkqhUPqTqVHvU5spyVgC3LrmRu0Z5II0BFXQZAkno8GwnrzV",
-	"+KzZeBLdlLOc6Srhh7WPwFNF5mU2Z1lmR8fNyyzbuEyQhcpGlBg9U+AiQ1KI+aAKh40x/FFKBSQRQqaM",
-	"U1tnXrVlRmeDoT2MKIDTgkXj6PngDM9cUL1EYXh6f3aaAk1PGt3jCztGoOLGt2k0jgwF1R3jKopbw/v+",
-	"CDs69SOnbrjfQ7z3STvR7eGuM4VsNBzumEB23OSxTj99YACZI2MxJwY63nAduMiIHQ8X3qM6dGO+WZMe",
-	"bNTKpeUSHNbDhSYzIHgfSGPCYQ3Kze7BQooFGsEVQlR0Z9bs4u70a6MPf8LSh1M3NgENXqECWP1oH2iM",
-	"AtjCa2DIXHubb5o196/BcgjDb/2AOaY18CsXEE0ob2PDTk6M3aDDBjGg/CXr5eYpiOJ3yTTYSOkK5beh",
-	"ESPijBbCERL2HHupodWJv4ORmy3r3xEBrcEBAST8tgTSOPRTgPI3Zw4qbx1WjfCy5Cq20t515KsGPPGd",
-	"GpR1DYmDYjdtZNWOUS2JyGeMQ2qXvo2MKRANmvZMBfj3dtUtJgsKH9QSVt1exMPhsBqCgfaC0bqZEIZc",
-	"qI7JUqzRKpjD2tDxXJQ8vQqpeS3scLB5KbEn/JZj3mbqDaNpTKZ1OcAUddG0Tv1PbXKMKafFfEd2lhqR",
-	"1czN+fIGtIOMvdUYENqZwVnncw+iq84krG0HIdu0YNU/H+2KTCnfWIvEGDfGU+kbFFrH9pvnrIop+KYz",
-	"KuppahfM9cLjbZsp7+CM2731631r24Ktw3CBpWJ9CzUTiU98RJv4f/yi/SRTeQheetictSFu217eO3HY",
-	"h1rnVpEGtOAOn+rAQ9mhx62D7TuPfeVRB/pPMurqgsGd9pwF6FNoGiPQ3XL9NpsrF3TTL0O+qREXioyG",
-	"I+N1KSE4oardLO/9UyuoPyBXjTHc8b9/nVrPx9gJZWGE+6/E9WlhCBBjgzxFKW4821tOqw2Hda2Yd03m",
-	"1QuarkC5VoPYnM6PisaDun4E9FW1ECSnfOMT6gqPQ9xExMEt/83HJDtjoOvt8duZSDckx225cJdwMDCn",
-	"b9U+usiK1ea3fFqtrE8+QpHRjfFxjS06vXLunZuQjZtYr/98NELf+HdzicYca7JGDYH+qBb2MgaUBhYx",
-	"nsCFdXCNSzIV9yAzQVNIp3azaaOcYxrXLGvveMuxAoemxsWt6zyNB1/FJqpohRuKgdPDq8JP1KNt4+JH",
-	"5HXbq3Osa9adqr0liKaO1CzNdeksNuSQC6XJi2FcEZ1PSxpawnnNL0fnw78M+iaEW6Luk+jBSZN3VWHP",
-	"DyLdPJkYqbpqH9oxK0NND99bfPXZyG7gDVW2zvMKowJTazZNO0OwA7zQPsV2ZO6dSKpwYr8vtzUn/CGO",
-	"RsPR00LA10/vBEQlE11EqG1m/hvB8Y0apRMrCumRlnty+tXniR96/b2/gX6cWPDD7L+/0t6J7KfQ1O+5",
-	"W2xsw7o2jFqpHwyt+ZHp2s+VssWRXls0BtYcg5bTeuJAWP8bdTq1k4Wn47bab1eH44PdycPulWRJ5QKD",
-	"sC5wvaab6qcknLYyr6QYDj4fXpKpr9Prbuor3421W9Vc2J9/0KXkWG+5BNxgRpPVAO2IaWv8cWfJW17V",
-	"iuOiWK4R+7lPvggf+2a0cEXwA9JrNITsABscCepFXO4bGSDe8TMga6aW1W9+CAWEzkSp6wO6X+3ASVfW",
-	"nvLm3Qo2WNPaGG9JJdif4hgc/ksaj/zljO+kPdtDph+2f0ziKYVHa4D3PoURIMLKRv1GjfHUivCoezWl",
-	"hJ335dpVnDFfywYXeXiK236jPH6tVpYjPFZ81u9wuVqPawnG525A3oM8wdZp++iAXNNkaf+wkhJIczCO",
-	"Ycu/37z/9QqFJku9pAPz5TNFpgo+T2OihDl1xswqekn1LZfGDObYamOt/3dU6ROcSXXy9qcpyZlSdqCc",
-	"kXVWstlTTIGnU5JQKRmoltWcUaWdmoq970aUlkDzW45xN9yK6Sucam4TzEYeN4Zp4E+ZzKRYKyNaUkFm",
-	"OIMtV5Ddg4qtIB0Nz43iY8mSaMgyZVOOWhj7qhjc8h9FbpNkK4DCVYzjZZnxUzN2D4RxMgO9BggK4Bs8",
-	"NIrSaz/T5qnEcD2UCuFlgVqVZ0tjSd5D2itLW3hqSdJmedHw5PLu61l8dhkqKDrANtLwRVtqPbEI3MNd",
-	"IWa3L6IlNBqeh0u8Oy6CJZsuLXJUXIbAa4hdNVO4btCmIHORZWL9FMbXG1yp7nikmKx1xRI7eB4D8qdf",
-	"XdfPTgP3xo5POo6u3O8ofVfzFg/Wh1ScVvx0CY/mr3u58oqe3EYHsqc0qVJGYSN1iqWELhdgywltHkBZ",
-	"e9SwoRuzq67ME1puprZwwk5RfqZagzbtr5Fxsb4iU6O5prZW0wiwq1s+tdVGU2OyZlSCT9r42rPYRfVx",
-	"ZcIB0ppycyHhikxRv09thkK34LOuuyGVk3y3vBHUyZgyugILeqpBoHNWlxk9s/4D8gta0ong84wl2oLH",
-	"DrSrxX1AJL5O9Hv+7ST79MZbo9j3oODH01k8rV/MCidrK1MH3aGnCN9iXJQsKRan7UqrdvmlMQ9ul0T6",
-	"uZrm9jgs/4fF35sjC3dG4N0EwafA4bWRdp3h0MjrOTS6G7G2Ct3fNPaZym6gvhKROLrPGI8WV6XMjOmg",
-	"dTE+PT0bvRwMB8PB2fjV8NUQweneDxa5L0WB/RjN3/9TATumUT3oQlrrZj0hhy/a9YmCKDJAk29t5KgW",
-	"6C7aKoTWbwCGtjFn8nnQ1rlqkn+4e/ifAAAA//8=",
+	"1H37c9s2uui/guHdmezO0rKs2Ektz525aeu02WabTNxM7zl1jgSRnySsSIABQCuajM/ffgYfAL4E6mE7",
+	"u2f7S2OJwuN7v/k1SkReCA5cq2j8NSqopDlokPjXD6VUQpp/paASyQrNBI/GEYcvepLgl0TMiV4CKegC",
+	"yAzmQsIgiiNmHvtcgtxEccRpDtE4sj+I4kglS8ipWTanX94CX+hlNL44G8WR3hTmSaUl44vo/j6O3qSQ",
+	"F0IDTza/wGb7KL/SHBTRS6aIhM8lKB2Tz6XQkBIhCRc6JjQXfIGH5LAmQqYglTk2zTKilqJQY0LJx49v",
+	"fozNT8xz5tNniphzE8pTwrQiYs1vOS/zGVR3xqViwuEOJKHEfamXVBPKhV6CxJVITjekVEC0EANyA7gg",
+	"oQvKOFkzvSTm9xsioQCqB+SNJkyRFccN50KS8wuS0o0if57+cn39fvLL9X/cTP9yRaj7BaFz7bdlypzD",
+	"33Jwyz0qlkBTkDUuGmA9MXCNIwM9JiGNxlqW0ETSnyTMo3H0f05rUjm136rTDnoMxt6ynOltRFk8N8ml",
+	"j04yXKB5ghTmtMx0NL4YxoZmWF7m0Xg0NH8xbv86q6iHcQ0LkHiYdwYOb1KzCG5VUL2sd0IoTVi68/pz",
+	"IXOqo3FUlvjkNo3e0AXt3UPRBX3sFvfmx6oQXAHy5XspZhnk5p+J4Bo4wpsWRcYSauB9Wtgn/voPZYD/",
+	"9UBs+nVxxzb6fjfktaaKrKXhJsMVa/ORFiQV5M8fXv9ALs8vXv7FINUSG570A2i5OXllKHSbJG4gETxV",
+	"MVkvgRueYIqshdRLkoic8QWZ0WQVE6ociZ+PLnHji+HzQYs+thCPF3C3Mg+8SsyWr7ha23MUUhQgNbPg",
+	"pNXnwA0p/RHRhQQwmCiAp4wvJikkTJlTf9rCDuKGpSVsXxDvTZJMKIgtuJgyMokUUtwBJwvBLRdoyNU+",
+	"5FzP55Bos587AJWSbszfSlMNDTjUJ7MffA3QbE2Mf9hvYw8Gv159UzH7h9v5VZpKUBZoacrMNWn2vgHM",
+	"Oc0UxB34JkxvOtL+zPFu9XcArIkouZYBmf/m5h15fvbixckZoVmxpCcjA8SCag3SfP9ff7w6+c9PX0f3",
+	"f4oCy0JOWdY5zujiPPBkxri9QIWfI2+Q0y9v7E/P8Vn3x9k2Cq2wOHqDYil4gO6uB2cvzg1Mmsu9CP1e",
+	"KE2zSSLS7u6jYZDQF8zKk+45dxMY3s7DM7b0UOM3SGi5+TKAek5yxoUkJUel3FDEzxRJSimNKoqJ0Zvw",
+	"heZFBiQxbGSgUYlZxvWL86ihSi6Hw5dnl5eji/OX58PLy7OGXhlu65U4eqWN0HWwCAhKyolhAKoFmgBl",
+	"lpJMiBWhmsyZVBrptcUjKWhHlltQXzGeNoUTF5OKVUueiomEealQXM2FXFOZNj4x+kHSRE/umMhQNwRF",
+	"mGI8gZYqSqmGE80QcduPayj2yxU8uHvYbxH7m4aw/r0Qq+swz1dgNahGO2cmSo3qYCnWRnkoTXmqtiGb",
+	"SKAa0gnVh9/PE1JY9pyPzl4OooMExi6Bbm77lnEIifTKMtlvHVh5Xe7dDk2hG/uo2VEYzkdm2vdLx4xd",
+	"9DasJ3eCBuDaG8RNLHg49VEAwmRLSX8uKddOkWwx8jaHqlW5n0DNQ3G9ct+B3tNF4EDAtWRHotsSdwDf",
+	"6FHRsJn02xJIRpV2tI8yjyk0oZ3pZFwNQDdjBiR3Lth+u7UJCn+bEAx+oDyB7CmspziimQSabibAU0iD",
+	"omiHJHwAoXeu2bJxyl3X/WC9ySNNHQlUbWnIUVhDBjYuFYRE36bWcmQhQBk/dQ1co4FsBP4ufbJNTKgd",
+	"aGYUpkih8nrXQqaoUtdLQahaQRoUcl11VOuapmJKEIgZfp4CTQ3LR3HktWIA8yHlEURPRlm+fbF3HAxf",
+	"oKdvDW1rZG+DBu5YCk7ddYR76i2KHJSiC7Br4UKKMB2EhzfdnLmhULBokawmEhTIux4y/yYa1xlaHY1b",
+	"XTgEzh+Bpm9B6yBrH6EyQUqrSba+abiDBwnKD5AImf5sIxYBWXmgVlzZcNHW52I+V6APVCMFlZp5Q6/5",
+	"/PNR8Pma/z17lDyFRKR0lgHaaxjYmTiXC53piRYFS4zfTHmagZwUlLf+rjnM/1zRBe1xRVPJ7oAfZe3Y",
+	"/UOwuqOZ9WtdmOGaJ8JI9GgczagCBFpIvhgEPlNkttGgBnt1j8WfA0IN8QpVFVg9lcWGMncTc1hnG0k0",
+	"yfCBw+mxwSF9mjupAqW7b9raP3yBOeMVwXUMWbStdEhBAAYbG+FNTVfQFlgzITKg3GpYK48nygZgDuSF",
+	"JVXLIJXkIHNqubJXOgYF2jE48HC5MbItgIc7kMqBLRAHDAhJ/wN3sbiCbwBA/rj1XXcj7y2zlkOX+vz3",
+	"D7l4MPJDF3SSMrqQNKAS/27POrYxbU012Lg3MT8b9GmZh6ynodjP5s3rd47e2Xk3cD8YaHVh20ucKDD7",
+	"eQZN6VnJshRD7kbLXxE2xygd0yQDeof5BUCgEZq5kN02V/VS+uGU6QjRHnk3EG6cPdAREd422raqRQif",
+	"1shxNk8i8pzysNEHNvh4SHjCEDFwRbVTeQW7E1aGa8nws0/xEXJCFNb0bnzZADpqi4QVlOs+j2ERMPQM",
+	"9JB2BUdKXgCRJSdaLJAqBkH5V/J+8JbcAvgg86x56LiOkpiTNu6LOAsRwXWFi50WcO0yLEWWqpgsIUvR",
+	"2DeOovmMMO4N/yzgQtCeGNxHH3pDKzfuBuRywWGD+1CCIb5g6G0bvE9sllvjKewANRDwDJ0psxSzMURM",
+	"+s2F7Fu3IveuuR8k6wPoUwcOacBiHOSx9cPwPJSnKJWsiwXpABE69rkEjAEMSCK4KnPofI4/NjYkKQsy",
+	"2xBKMqpB3nKU3ERCBlQ1foSJCeKszbHL2FU3IUwryOYkNa6oOZJ5bEAUaJ3hmRvRzztRJktQHqKYkfSS",
+	"wt8SU0aZi1bi6VFc2DPVVq9hErtF2KEKe0jm56F85M0vH+NGwNh41M5vRKINOr/d8JF1s/rYuSeHcv2l",
+	"yCinfdHjpq/PFFkj+jA3ts2hxvYMW10YTjrCBVBlnlMZdpjWlGm0+Q80WX6nLJimWi83B4Tk3EHqbUMw",
+	"/JkpLeSmihU/wm2986UPB93Nb2x+FbqjhDumAu5iX5QSPh/0ZBdI8Dlq7IXuUHWVXfC6c/5DB16JDlV5",
+	"vG7kUIzxExMDRGm4RmmB//JsHjfFw7igmxx4WHwegxuqNeTFoa66DzK2kdmTEq0xtiPcCB5cgW+O1FUz",
+	"KcrFUvcpFb/eRPAslHTQJFlSvgDUAKjiMQFPFVlBoQlVxK8Qtk0tnlg7MpEKl0AKi1Njn/dnlnulLRry",
+	"fb/rRmMrsjU0jFTYxGMXLjso+2lC9C2x8lhff1dEfbuqqWlOfAfD55cvv4OT82F6cXL+HL47mSWXz09e",
+	"fHd5Ti9ezi+fj87Nst0QcztZ3MyHk5P//vTXYDb8LeMrFXAkMHzbzxVh3lpa+IXpgi5o+AvI5gfoBfOU",
+	"W6XeqDqNDzgHof0rrDEnsDeW30DC10YOMLr++AHjA1bsYVrO/DU5q3JZ5gd1hmrk8k/GyDj5+8efTr5/",
+	"+/E6spbIpJAsAZ94OxtdDO8/GWShyJxosQKDMi1WkzumKIr5OUgrbKKz4dDsqZasmGhR11ZE34PMGG8k",
+	"1cfRj2ZHV+wQ0ZT+P3e7QSLyxrmjj1yDJClw8pZx878zA0RXvfQqpeStuIOMYiS5VS8QnQ3Pzl4iCpes",
+	"KBhf+FudXw7Nh6KIxlFeLjI2h05CcDy6vLQXb5HdjGWZu9jOhKQrQzk4U7tVG/I8XBvSQnErh/PifG8x",
+	"Riis1j7Sz2JNMl+MaE0844thsK7kmmWuCKqgDG3+K/e3EdIcGoV+g2bxwncvzvdVwsVRyhSSxnEZ32NT",
+	"2shmPqddV7/4Upb++pdMJDTkrX3/w3ty/vKKACdsTjKYayJK3SlteX4R9LxaHBV2A/GRpveHT/uSzoTK",
+	"lKRU085+o4uLvcTQ4NrQ1q7CVKw5CdSUdvY7gPYaEuFAxuny7KEEYdn6WN7Q9MuxGz2+QAGP2mbqJmJa",
+	"1Qq+NqldteDB2iWnkJapVEzXGWmUCu28RPXgffwQQeiTx7uetxlm83RGWX44X9uca8AiemxxzT4J3Ctk",
+	"A8WWM2WYWfAE/WUuUNSiiMV8SysMtfOAD5WVNkh6OFT7KzoxLHIUUKEdVdi5bePRKlC2o6YziIWt2iyb",
+	"E4BCVb6Ord5tVuKZZ7Skycp4MFbuNfyVmpUOzPA+Qjdt6R9vBu9awdrKLW0VUDuYqg0Gq1s6IaAxjgsd",
+	"uLrygwrE/una4Ylq1P4VWsMWtFVV+1VpWyPc4pAcP0jDdEDbvOWW6OnXR15BVMTYKbFzAr4WSm0R4Sm+",
+	"V5H5Irwjap/Q9rUUGShgYxyeKW/s9NtyL853JIf21FTFu4sEK4P5bIj/7TOZXQnhLhK6WZU+wtz26x5m",
+	"r7TLEQPr9qIrHP/YHa9wVaZHStAbF6DdEqKh6tAdBPYBEmCFDlOLzXEQLeqSX+0bUIznD+lVq2vKW8+u",
+	"BYwsQPukbQ7bcfPD9csRSuEogVxJw6pmMkmg0MHUxoHyaQ9D31RbtsHtNx47wA6MO5SAUowvxkSJHGzA",
+	"sS6oI4ngcyZtksl5qrExudYsy8gME8lFBtqsVf1zbPF1y608qperEle2YBB3XXtco9vLFJmBOYJ1g6tH",
+	"q0XJ1pqYv7rl2HnTSUihaWVPq5dII05CWgqTkFPG23mqCjdIRw42Nltl4YD/dhetax/dQ41CSHueYLi1",
+	"xVu7nYhv2QfwT7fnj7d0D2Sxhxtix1lWT2rvfDPj5RhDZUfhvgNqSMg0ehLbAsa3BhLXk0hsxiXUqeHa",
+	"kLq1GnSWgXUkCikWkubqiqQiUb7LUZElVYTaHmT0N2iyDOZZ+qqif3epX9vc6CRD3VLcaXcc9Na/Hq5L",
+	"HbiusZ4xVOTKlaZ9FCp8qKHjAVv7vRVKctXQeDstBOb9DYyCd3DXDRpxrxlPVUvJuuqRTCzUFaGZEvin",
+	"rfYl///EFdCfvEl79tJy09fyUHWGZmwFzWUb/aThIp2a77a/00xnu/sk26d43yqOSjtdFZKdNBkokDbf",
+	"TIwLHKA2pC8hJgYZrjE0odyoTqvwuNJA0zGRoEvJ9xciuGpie79mN45hqB3Meu1rtrcLibDh2qCYenwf",
+	"yq9YAVxmUFtsMylWwPcw5LacD1ftSfDlKHZQAWFqTLCDPCYF1UsipCOWQVgtuN+FD47X3tSrx8ZVYVXf",
+	"rtl5JtJNeGlhaC2w8N9u3v1K3LeEcS2qda4I5IXeWIlD6233o9xv5pC8s62uVVC/ZVv01clXtd97+jRw",
+	"eoB9OLT5jcv7PUVU9MgY5wNsmWZ48dBfNCu2Dyvl/QDzf9944YGWEfqeriv+sCMd1fPYasxos9svdL6i",
+	"pHqg2yRsuxO2GoJ7Gjp2m5HHReyO7fhxNRRVo1XJuXc80Nmo/8B629Z3lVOCX+3zPh5krR5Xwd9Xt79m",
+	"tnD7AJYO2bqNJtQGJ3ro9YXv6haTKpTXsnN9tX84eNYn5uyUiSOjZv2lRK+FdDWV7Sg6JZolK+hGzsIR",
+	"sarhLqBLsctPXdmWwkovudqKQ+JydbdTe+mfDljw4oDxBr7IqONQOBpAoKAZifa5BdUhx/bWnmcspAEk",
+	"EVXm4ErVN744yledeg7aH6Fx5piDTpBabGixU1ddFJh0VkBci1BMUrZg2vxf6JikVC1tJS9PQarENfo2",
+	"S4daBSeftgofhieXn9z/B5OTT1+H8YueSohwf8FxFXnePjzG6jtKY1j2nKxCg6EaJVZkBRuvBexPrqrg",
+	"oOUsjCK5y+3of5gcWq/ZrhDcWm0BvFGPd1Dr1fE5uu2smlLlkVbCN+7t2Fsd/0iNyVI8pb14FEfGHRPz",
+	"Oc6dmqSinGGzl+CWW+smy1RYXYpRtfpH+GfjlzYeaQTEihWFTQj1Fqgf1wqCuqtBJnUxbEicYMV10I3z",
+	"gfQqQ0sXlKwp08oHAYIMrg6uue1lZF+bHgi0LGlhqIiUPAOlCOX+mInIQdUTUh5f1v6AutdvRZMP7OgO",
+	"9hjU12oYOq7Zu8KgQ8E2vdyjcz0PNIS9as5XcUHvqqCCqSpD8FqK3JATJ4LjcDzbG6dWNkDE+B1wo/Jj",
+	"X2IVE5/1NPrrlnOh2dzNKiNrIVeo7Jo1bkBwgF7s9Z2xKNppgbXd30docjvWANSAvCLW6nNlXIpu1C3P",
+	"BUYOqI1oGBcAUiKhyDaukWhwy2+xcVMRKu2EOkxwKEWmjUTa1LeNYbSRKjL1n2tBFuD6rqqbMB270j7b",
+	"iIOBBA7mkLhATje3fIYFYdJV93EyxRF4U+xKwQCBBYPSLMvIkt4BTvn7oolbyY1iZIqIgn4ubbvPDDLB",
+	"F4o4K2zOMmNSYOaDGnjQFDDuMCCvKctKCfbe2+FakZQGh8pHKRRKfzI16n1qMyUZS4Bb19yoPYNckIag",
+	"Cpos4WQ0GNYD8RqfNRtPoptylrN6xg/WPgJPFZmX2ZxlmZ3oOC+zbOMyQRYqG1Fi9EyBiwxJIeaDKhw2",
+	"xvBHKRWQRAiZMk5tnXnVlhmdDYb2MKIATgsWjaPngzM8c0H1EoXh6d3Z6UwImw9cgA6b67RMmRZSjQmn",
+	"Uoo1kWKtyGzj2SqNyXrJkiVZ4Bc20MxydxMutHkWq2RYXoUepVhX5IKtfGS9FBnccptijYkSBlZu/IsS",
+	"OSCjuOonJCjDo0hTA/ITuwNH0EihU9vCW1EzfjjBpaf+BOZpi+hK8rxJo3FkuOV7BErcmhz6x7Yqyja+",
+	"Nd1R0ZItlggSe0IMt/txeIGhkI1jRUdNZwx7lvVpT+28yvtPnRmLo+Fwx3zF4+YqVkOEAoMVHWLFHGkl",
+	"bhLLwMWX7OzL8BbVmRvDG5tcdY2mrV0RIW9JgYOyTqWn2JiILAXl5pNhVcpCNfP4ZlnDBCnQ9KQxQsHx",
+	"wjZh1GMTAuSxBydu8Oz/Dux1hkrsxKGBjvfengJ9NnTrctMJDpJDKQEE7wNpTDisg3jzCOnB3enXxjCK",
+	"CUvvT93sEPT6hApg9YN9oDEPYwuvgQGo7W0eNQf1n4PlEIbf+OGnTGvgVy4rkFDexoad6hu7IbwNYkAj",
+	"hKyXm6cgit8l02DTBSs0YgyNGD1veBvnqNhz7KWG1jiKHYzcnNvwDRHQmp4RQMJvSyCNQz8FKH9zPpHy",
+	"LlI1DUKWXMVWZLqxFKoBT/xNDcq6kCpsGjjby9hXichnjENql76NjD0cDYKq9Z1ddY9udcIHTSVrc17E",
+	"w+GwmgSDRrMxPTMhDLlQHZOlWKNpPAccnTgXJU+vQrauFnZw5byUOBjhlmPycuq9g2lMpnVNzBTNmGld",
+	"/zK1GWKmnCnnxxJYVdNMUPsaH3QGjNPRGF7dMQXqooaD6KozDm6XaaJ3z+68IlPKN9YsNxa+cdd77ZUq",
+	"b9U8Z1VRxDedeWlPU8Bjrhcevd6s+wjOX9/bxNG3tq1aPAwXWC/Zt1Azm/7ER7TVLw9ftJ9kKjfZSw9b",
+	"uGGI285Y6J2G7/MNc91n0u4ILBx4KDuQv3WwfeexP3nQgf6djLq6ananPWcB+hSaxgh04j22PpvN29px",
+	"ZYF1AzRGXCgyGo6Ms6aE4ISq9sQIH6Sxgvo9ctUYY37/99epdf+NnVAWRrj/SlyzIjoDGCDnKUpxvQR+",
+	"y2m14bAumPT++bz6gaYrUM7jjM3p/GsM8KCuKceOKhWC5JRvfFWJwuMQNxZ0cMt/84H5zisK6u3x25lI",
+	"NyTHbblwl3AwMKdvFQC78KLV5rd8Wq2sTz5AkdENpGNibNHplfNO3dsbcBMb+jofjTBA9Lu5ROMdC2SN",
+	"GgKDMlrYyxhQGljEeAIX28Q1LslU3IHMBE0hndrNpo2apmlcs6y94y3HMjSaDsirRrEz5Y0AXRWyc5Nh",
+	"8M0WVfVzwG//AXn9nXOmj3PNum982BJEU0dqlua6dBYbcsiF0uTFMK6IzufmDS3huwRejs6Hfxn0vb3C",
+	"EnWfRA+OW/1UVbd9L9LNk4mRqrX8vh24NdR0/63FV5+N7KY+UWWLna8wNDa1ZtO084KGAC+0T7Ednn4r",
+	"kiqm3u/Lbb3D4j6ORsPR00LANxHsBEQlE11YtG1m/gvB8UiN0gmY7ojZ2L9Pv/piiftef+8n0A8TC/5F",
+	"K99eae9E9lNo6nfcLTa2uQ2bS6jUD8aX/es8tB+uZiuEvbZoTG06Bi2n9diNsP436nRqx2tPx221326R",
+	"wAe747fdT5IllQvMRLjszZpuqtccOW1lfpJiTuR8eEmmvli1u6lv/zDWblV4ZF9NpEvJseh4CbjBjCar",
+	"AdoR09YM8M6St7xqmMBFsWapCo/7ThRsHtPCdYIMSK/RELIDbHAkqBdxuUcyQLzjFVVrppbV+6iEAvcW",
+	"g+qA7o1SGJi19pQ371awwcLuxoxXKsG+Jmpw+FueHvhWp2+kPduT1u+3X3T0lMKjNcV+n8IIEGFloz5S",
+	"Yzy1IjzqXk0pYYfeuZ4tZ8zXssFFHp7ito+Ux6/UynKEx4pPfR8uV+uZRcH43A3IO5AnOD/APjog1zRZ",
+	"2j+spATSnA5l2PJvN+9+vUKhyVIv6cB8+UyRqYLPU8zMUZJkzKyil1TfcmnMYI79Ztb6f0uVPsHBbCdv",
+	"fpySnCllpyoaWWclmz3FFHg6JQmVkoFqWc34cgirpmLvuxGlJdD8lmPczWV+rnC0v62yMPK4MVEGX7M1",
+	"k2KtjGhJhUtE5gqyO1CxFaSj4blPYGrIMmXz7loY+6oY3PIfRG4zxSuAwrVN4GWZ8VMzdgeEcTIDvQYI",
+	"CuAbPDSK0ms/2OmpxHA9mQ3hZYFa9ShIY0neQdorS1t4aknSZo3d8OTy09ez+OwyVFV3gG2k4Yu21Hpi",
+	"EbiHu0LMbn+IltBoeB7uc+i4CJZsurTIUXFhwrCC2FWzjsFNmxVkLrJMrJ/C+HqNK9VtvxQrFlzF0A6e",
+	"x4D86VfX+rbTwL2xM8SOoyv3jr9vat7iwfqQiiO7ny7h0XzzpKsx6sltdCB7SpMqZRQ2UqdYT+tyAbam",
+	"1uYBlLVHDRu6WdPqyjyh5WZqq4fsKPFnqjVt1r4pk4v1FZkazTW1BctGgF3d8qktuZsakzWjEnzSxhdg",
+	"xi6qjysTDpDWlJsLCVdkivp9ajMUugWfdd0SrJzku+WNoE7GlNEVWNVWTcOds7rW7pn1H5Bf0JJOBJ9n",
+	"LNEWPHaqYy3uAyLxVaLf8ceT7NMbb42K94OCH09n8bTe5hhO1lamDrpDTxG+xbgoWVKs0NyVVu3yS2Mo",
+	"4i6J9HM10vBhWP43i78353bujMC7MZpPVgvTmZCOvJ5Do8UXCwzR/U17i2IqEYnzK43xaHFVysyYDloX",
+	"49PTs9HLwXAwHJyNvxt+N0Rwut8HOz2WosCmpOa7aVXAjmmU0LqQ1rpZVMvhi3bN0iCKDNDkWxs5qgW6",
+	"i7YKofV+2tA25kw+D9o6V03y95/u/ycAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -111,6 +111,41 @@ type Adjustment struct {
 	Sku Sku `json:"sku"`
 }
 
+// BookEntry One reservation of an order, by its lines and by the ledger, both read at one instant.
+type BookEntry struct {
+	OrderID       openapi_types.UUID `json:"order_id"`
+	ReservationID openapi_types.UUID `json:"reservation_id"`
+	Skus          []BookSku          `json:"skus"`
+
+	// State held: promised until expires_at. committed: promised for good, waiting for goods. consumed: the goods left.
+	// released: given back. expired: the clock gave it back.
+	State ReservationState `json:"state"`
+}
+
+// BookPage defines model for BookPage.
+type BookPage struct {
+	Entries []BookEntry `json:"entries"`
+
+	// NextAfter The last order of this page, when there may be more.
+	NextAfter *openapi_types.UUID `json:"next_after,omitempty"`
+}
+
+// BookSku Units of one SKU in one reservation.
+type BookSku struct {
+	// LedgerOpen Reserved and still here, by the movements.
+	LedgerOpen int64 `json:"ledger_open"`
+
+	// LedgerShipped What left, by the movements.
+	LedgerShipped int64 `json:"ledger_shipped"`
+
+	// Open Reserved and still here, by the lines.
+	Open int64 `json:"open"`
+
+	// Shipped What left, by the lines.
+	Shipped int64  `json:"shipped"`
+	Sku     string `json:"sku"`
+}
+
 // DeadLetter defines model for DeadLetter.
 type DeadLetter struct {
 	At        time.Time `json:"at"`
@@ -483,6 +518,18 @@ type LocationFilter = LocationCode
 // Examples: SKU-MUG-BLUE
 type SkuFilter = Sku
 
+// ListBooksParams defines parameters for ListBooks.
+type ListBooksParams struct {
+	// AfterOrder Only orders with a higher id than this one.
+	AfterOrder *openapi_types.UUID `form:"after_order,omitempty" json:"after_order,omitempty"`
+
+	// ToOrder Only orders with this id or a lower one.
+	ToOrder *openapi_types.UUID `form:"to_order,omitempty" json:"to_order,omitempty"`
+
+	// Limit Length of the page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListDeadLettersParams defines parameters for ListDeadLetters.
 type ListDeadLettersParams struct {
 	// Cursor next_cursor of the page before.
@@ -665,6 +712,14 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListBooks Every reservation beside its movements, by order
+	//
+	// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+	// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+	//
+	// Corresponds with GET /v1/books (the `ListBooks` operationId).
+	ListBooks(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDeadLetters Records this service could not apply, newest first
 	//
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
@@ -791,6 +846,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/totals (the `ListTotals` operationId).
 	ListTotals(ctx context.Context, params *ListTotalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListBooks Every reservation beside its movements, by order
+//
+// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+//
+// Corresponds with GET /v1/books (the `ListBooks` operationId).
+func (c *Client) ListBooks(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBooksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListDeadLetters Records this service could not apply, newest first
@@ -1088,6 +1161,84 @@ func (c *Client) ListTotals(ctx context.Context, params *ListTotalsParams, reqEd
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListBooksRequest constructs an http.Request for the ListBooks method
+func NewListBooksRequest(server string, params *ListBooksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/books")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AfterOrder != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after_order", *params.AfterOrder, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ToOrder != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to_order", *params.ToOrder, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
@@ -1958,6 +2109,16 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListBooksWithResponse Every reservation beside its movements, by order
+	//
+	// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+	// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/books (the `ListBooks` operationId).
+	ListBooksWithResponse(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*ListBooksResponse, error)
+
 	// ListDeadLettersWithResponse Records this service could not apply, newest first
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2102,6 +2263,61 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/totals (the `ListTotals` operationId).
 	ListTotalsWithResponse(ctx context.Context, params *ListTotalsParams, reqEditors ...RequestEditorFn) (*ListTotalsResponse, error)
+}
+
+// ListBooksResponseDefaultHeaders the declared response headers of an HTTP default response for ListBooks
+type ListBooksResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type ListBooksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BookPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListBooksResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBooksResponse) GetJSON200() *BookPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListBooksResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBooksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBooksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBooksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBooksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
@@ -2840,6 +3056,22 @@ func (r ListTotalsResponse) ContentType() string {
 	return ""
 }
 
+// ListBooksWithResponse Every reservation beside its movements, by order
+//
+// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/books (the `ListBooks` operationId).
+func (c *ClientWithResponses) ListBooksWithResponse(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*ListBooksResponse, error) {
+	rsp, err := c.ListBooks(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBooksResponse(rsp)
+}
+
 // ListDeadLettersWithResponse Records this service could not apply, newest first
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3085,6 +3317,52 @@ func (c *ClientWithResponses) ListTotalsWithResponse(ctx context.Context, params
 		return nil, err
 	}
 	return ParseListTotalsResponse(rsp)
+}
+
+// ParseListBooksResponse parses an HTTP response from a ListBooksWithResponse call
+func ParseListBooksResponse(rsp *http.Response) (*ListBooksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBooksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BookPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ListBooksResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
 }
 
 // ParseListDeadLettersResponse parses an HTTP response from a ListDeadLettersWithResponse call
@@ -3711,6 +3989,9 @@ func ParseListTotalsResponse(rsp *http.Response) (*ListTotalsResponse, error) {
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListBooks Every reservation beside its movements, by order
+	// (GET /v1/books)
+	ListBooks(ctx echo.Context, params ListBooksParams) error
 	// ListDeadLetters Records this service could not apply, newest first
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
@@ -3755,6 +4036,38 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// ListBooks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBooks(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBooksParams
+	// ------------- Optional query parameter "after_order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after_order", ctx.QueryParams(), &params.AfterOrder, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after_order: %s", err))
+	}
+
+	// ------------- Optional query parameter "to_order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to_order", ctx.QueryParams(), &params.ToOrder, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to_order: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBooks(ctx, params)
+	return err
 }
 
 // ListDeadLetters converts echo context to params.
@@ -4166,6 +4479,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/reservations", wrapper.ListReservations, options.OperationMiddlewares["listReservations"]...)
 	router.GET(options.BaseURL+"/v1/reservations/:id", wrapper.GetReservation, options.OperationMiddlewares["getReservation"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
+	router.GET(options.BaseURL+"/v1/books", wrapper.ListBooks, options.OperationMiddlewares["listBooks"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.ListTotals, options.OperationMiddlewares["listTotals"]...)
 
 }
@@ -4177,6 +4491,49 @@ type ProblemApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers ProblemResponseHeaders
+}
+
+type ListBooksRequestObject struct {
+	Params ListBooksParams
+}
+
+type ListBooksResponseObject interface {
+	VisitListBooksResponse(w http.ResponseWriter) error
+}
+
+type ListBooks200JSONResponse BookPage
+
+func (response ListBooks200JSONResponse) VisitListBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBooksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListBooksdefaultApplicationProblemPlusJSONResponse) VisitListBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListDeadLettersRequestObject struct {
@@ -4778,6 +5135,9 @@ func (response ListTotalsdefaultApplicationProblemPlusJSONResponse) VisitListTot
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListBooks Every reservation beside its movements, by order
+	// (GET /v1/books)
+	ListBooks(ctx context.Context, request ListBooksRequestObject) (ListBooksResponseObject, error)
 	// ListDeadLetters Records this service could not apply, newest first
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
@@ -4829,6 +5189,31 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// ListBooks operation middleware
+func (sh *strictHandler) ListBooks(ctx echo.Context, params ListBooksParams) error {
+	var request ListBooksRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBooks(ctx.Request().Context(), request.(ListBooksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBooks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBooksResponseObject); ok {
+		return validResponse.VisitListBooksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // ListDeadLetters operation middleware
@@ -5249,84 +5634,91 @@ func (sh *strictHandler) ListTotals(ctx echo.Context, params ListTotalsParams) e
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1Dxtd9s2d3/ljus5a89DyZKT9mmVT2mepPPqppndnO6szmyYuJJQkwADgFY0z/vtO3ghCVKQRCVK1+ZL",
-	"LBHEvbjvb9BDkomiFBy5VsnsISmJJAVqlPbTi0oqIc1fFFUmWamZ4Mks4fhBX2f2IYg56CVCSRYItzgX",
-	"EsdJmjCz7H2Fcp2kCScFJrPEvZCkicqWWBCzbUE+nCNf6GUy+3p6miZ6XZqVSkvGF8njY5qcUSxKoZFn",
-	"6x9xvYnKa1KgAr1kCiS+r1BpmAsJeI9yDJfIKTANZEEYhxXTS/tgDRJLJLpBdImEomwxDYCODNQ0MXsz",
-	"iTSZaVnhliNMT79Nk4Lx5nOalERrlAbGf/32T6P/ffe3L5LYKc9ZwfTm4dxGIYm30Ta3G4R4UZyTKtfJ",
-	"7OtJapBkRVUks9PJxKLoPk0bXBjXuEDpkBEZMQi8YrnGCPdfCIoGJwK5X7kVK/+8g9gXEufJLPnnk1by",
-	"TtxTdVKDNiAsLpd3VYtGDIS6qwbvfnlXJY9mV4mqFFyhFfI3UtzmWJg/M8E1cssIUpY5c8iclG7F335X",
-	"5vwPA6HV+1qIXQr+uiQaVkTBSgq+AMIprMxXWgAV8OXFqxfw3dOv//6VoauTTYvpBWq5Hj2fR7lyiZng",
-	"VKWwWiI3Qs8UrITUS8hEwfgCbkl2lwJRQMwG8PT0Owv468mTcYeCGxJhD+BPZRY8z3RtFLyIJWopymTz",
-	"lAIoMwr4DBYCFTCuhZXkHOkCpQEbaM83T/vK09OTNHlOf6+ULmoWUcoMKJK/kaJEqZlh6JzkCvuovPxA",
-	"Mp2vQXAruZmouLanp5hrYhApgy0eElIfcReDHR0e08Rut8mRfxUrKAhfQ87QHNtZxrmQBdGOwN88TQLd",
-	"nE7qf4GKTjZV1Bwu13vl7x920WPaauFByme0hKj9b124VUZE7qphGhia09+8BgemwsN915xc3P6OmTYg",
-	"/oGEnqP2CtDjmWVBQ15KNI40KzCJCBJK6fi78YTR6Nd3zvdsfC/mc4VdwDVfN9lWEqlZzYlw/ZPT6PqW",
-	"AT1V1+Q2R8gExdR5uw+kKHOEilPMBLVPhYQl4TRHeV0SzrJxjA4SqWT3yK8PIZ4WJcsi1OjxldGkXhse",
-	"vaFZc76aHalh4W6uvyEL3OQ8RUKvc7vAfmYaC7VfPRpRemxgEinJ2nwOIpz9J+3Ajx/A6+uByj8Kv92U",
-	"jzPt3FaXGplEopEexNKFZjyuDhqLa6cTzU5V5VjbXztU/9NES5LdYahpt0LkSPimEHn4qTcT9ZtpeMwY",
-	"yQ1t4tLSSMcgMbE0/lQBcZC2ofkr08tzvMdcxZEdimLe7DHoZBbk5tEiqCfN3rEjnFtn/ovQJFcRW1UV",
-	"ygaLeQ6FuEfjvNUzGwXMmVQakC2WGm7XcMc4tfFJKRTT7B6BV8UtSgX4IcNSA7HeH6l13FoSruYoJdKI",
-	"+/YrB9pl/FCa416b3GDgK4JfG+s6cLXEDNk9Dl+eI1GHISRRoTwEhFt+GAhdST4YhFqyshy8OuDnwDcq",
-	"Tu4Jy42zG/RGT7AbngQHS1vJ6WLUnqZPuj63etLUSkrAoi7ucZ0yurkZ4oQH7uqZBwMjqMHACAIwY/ge",
-	"c7GC/0YpQHCbDQhJUZpAgXEgoJZCap9iDiB/s8F1XievA9762Fj0UH1rlaFLpjdSFEwhNamWxV5Za6I0",
-	"y3PYGqLHhNsRa0vUX2U2a7dJHVNQ1lCJTz1MWsSFhjnjdCjEwd61pxg99FBiCreVdvCFBEXyoae+R6lY",
-	"LCJ9YU6lrFVvjLwrWzAF1ncMgrAvM9irS2kS/t0X0YBt7Vm2ql88ejiOkz0wftjpfe8xb53vDnvxGbza",
-	"QS4nVJnPb94PFJUGuSiNA6O1USdg9xiLY9PEpGeHmjlrHWQ81fyYuL7WnaEhfCmZkEyvByWofSENYPnT",
-	"twdKa1IFMPbG8B3qzB4Sn+YqA+37lxfnZ69HU/NiWGR9PvrPyei7d/7/8fXo3cMkfTJ9/CJ23BrAFlX3",
-	"Tw/Q9lpQPlnhG9AxuvzkTWxUHrfUNQ6RmoxUCr3IdO38L0v08YVFLzXBg7bfudK7Ng7PeADjUkV2Z+J6",
-	"o4Yd679N+Oj1YfaHXh9ogej1oUYlTUxWso/tNT9+NGuPE+R0yW5Lvs6Z1u41hZzdYRvsmSgmDPeGOfS2",
-	"whQpDR1m3T82PDks7PjkEKLey3M2lLqORPWlZVDw0ShOUNtyKrm1ttWRHWPjeFUE6UmTkrRg25SjSTZ8",
-	"ftKkMkmavK+IJFwzjkEqE2DQMrrGIG4Em3BusBFsrNOnGsEWdIxwr3FV1792NgK6x6kLXV39+uGXs9ej",
-	"b1OYnqYwfWKM2vSprSq0juXL34xbefj28X/cH9PTdPr08asvjlYIa5oprsHYRfCVOYuN1m1KsSQKuHAm",
-	"NgVlsg2igMCCzTVkRNJnvgHETRIKotImGLfLgzLwtpqbQX8LxcNI6ACqt2HSzlO+FnrJ+AI4rjpZ01yK",
-	"AggHxt1Gnb7j0QOvLk5nlz/Dk+k334ymQPJySUanY/jZJY7W2Rm9c80dIBLBW2OLsf3SFrl6smSCk3cP",
-	"p/GYJAzBGmpNJ5M04opzsULpy2SGYkTdGeA1yI0Irl9t3t1n6olFL6KLSUjQSu0iW3c0wbdSgaImLFeb",
-	"pbuaebGOh2t2lFIsJCnUM6AiU3VzVlmlIG4OwfZESLaM9jwc6E0Yv/pk3fVk7bBAZ6yg26Udb20rDbeU",
-	"nlwvbfcjYi0ZV5rwDLf4Z4tWNEx7xThVncCMcdd4FQv1DEiuXB/W9ZbhP0YXbtnojG5pE2m5viZ7Gs82",
-	"IAm2DdrV43jMoImuVKznnCaa6Tx+cPfFRmHH8N0PShgZ6kacko0kzlGioWa6x+/YpzUGDZberuwQ+5d1",
-	"U7GL2c8cwaqxK7N5jgyVfBtxVzk6a7MiCm6luEO+R7Q3Gzk8JvHGQrnREj/2A0zNwI5YpFASvbRtRMvO",
-	"KMDmvTji9tjrdvcU2Lz2TEJbyLeCruNbCyMNkY3/7fLn1+CftiMFZp9ngEWp1053SQt2vJflNbAmb/WU",
-	"jHH73ysTV23myAP6edOYFlw0MXgwDFHP6eyahrgwIWKpD/fFB4w25IzjcIPmMTo3UeejJcaZe+1rfxz/",
-	"cbpp6w4bNuinyxbLGLNCjA6j08cmce8D8dj1XiNGR5ycaGDHSdHk7cdpGlPMGP3Id27XcYuhyII4U+dX",
-	"PgNyq5BrN9ZkrXsusjugbFhRwSVI6rCq2YFC39C1Fvy+cLsi9NAaXCVLobY5/T35+kHVPkPswWuXrLzW",
-	"4npXhdJ4SjyAXJd2/WZjrnOQgHotxi2VaqibGHbKi0FCvstYdDm5tSJ4cGGnRD60BO/7FbwuwG1Q+f0u",
-	"/7O9mfxZurYfabi6h0x3GLJu49WfxBN0Dwvj9YzdFYiOGn2UCdg7UNEBsOcIl7VCdQ3lEnM6a9PjimuW",
-	"Q2voxpCJomBaY7jK5EQLIWgKK8K0SbPrb5R5gauqMOuNhbVfQo5zPb7iNdVnsGD36BrHYw/Nr3cWeUHu",
-	"0QR3dsGVHevytSyDrw2tPFb2bwewy1a/a7RMFZBl36xJQGKw2g63a4uoNRU+S2AyXBcLx2tsh6mCPeTh",
-	"KtkrRDUkTg3OhEPFqTBBuD+BJfXgHvVwVe4JaYRjET2MSe+lswjdY70tS5SQEYXgx+RSoGzBtPlf6BQo",
-	"UUtfwqYoVeZvEYQNn8sf345+evvD6Pvzty8HNX2+eRIvsFxqkd39JHxpu8f0rZ2Pf6BkTWXHcKJ3R+CZ",
-	"7eXbpFuFTfA68W4mnvd62uNWXOvGporHW66z3LTqO30cLlawFDmFHJWtdvGwKmdn/o83ZxaUznfXfa3y",
-	"RzpfC4lb0me9lIigGEUFinhLQAqMVw8dp/YfKhh668ze7SVF+1Lf1wx0Me0Gn5Y3OJSbE/fwST1Jt/Ig",
-	"7l+Juhbz4aH2PnesG1M/SNaccOyTNYdjs/nmCR9twWQuYoVI4+p8H446q2yka0k4VTOnRM/fnMGXvn+T",
-	"+qnFr1I3bmQTHGUe20pxCt6YpraQ/JUbbazt/BX/0nnEr8bwkmRLC9TfvDHMM3gIjiDFyn7LgZQlcjoS",
-	"PF97k5PCzcn99KTRqZu0gdHsYRWiKkDMrzjTbY9RzdzLjk43oJZipeBW6GUKtoJINBC+vhV0DRnhkC3R",
-	"uv4rfs6UVrYgXpKFDUOIUnATcPvGYGyQtwVbouCm/l4LWKArDpnn7rYK02N4Dv7KmTl2Sd5XaI5yxW8x",
-	"F3yhwFeC5va+kDKhyIooKAhFWxEawyvC8kqiQ2yzJC2yytlsXz9Sbsz+JhMUb1xEk7MMucvNGEWu2ZwZ",
-	"W5E8L0m2xNHpeNLeTAq+M6paFQUxeVNTZ65nr+yNHWlDp5yhSn2hWVjsm/CN2Yqhr4omF5iJSioExu+R",
-	"a2HTnaZNmkzHEwfVxMmkZMkseTKeWuRKopdWjQxjKRI6CgbnF+4qg9FnawXOaDJLDC/bYXmVpJ1Lgr/F",
-	"FbJdcuIvET6me1e6W3CP73oXtE4nkx2Xsw67lNW7ShC5m/XcSaSYg6FOHa+MXfHCt2PiMBqkg6tfIeMN",
-	"0yT1lxWN+rMMIRNV7mYBzaHWKXBc2UuMTNqmryYLG/40PFHJO7OtYV9jErfyzdXb/tIcawb5d/LKkuIY",
-	"TDJUc7vZCPzyx7cBEzKiSS4WFSbvbIVaRW59vZBIbHpVhxl2N38FlXC1MrbpdDJ5BoQLvURZX0pr1l/+",
-	"+NbYh6eT78Yu1Q2YanfHMzeU76O17wVdH43cdVv9ses0tazw8TNzOcZhE79Z+hlj6NusuURC1ymgv9RH",
-	"msankFYETifTPw4xVuPFxap3XzPslm+/QNzvTDx+uhC/qbTtl1v86g5JK7xxgQ6NysmDuqset5qWH1B7",
-	"EewZFntD17iY/gXd7cffH7x+busS3L/ZxWjnlgNPfQxz8zOv5dvEHCb4asLyHTxqs42tlv+83uYw09/e",
-	"tx5i/bsXxQe88afyLO2U907X4ohdewMrBnWl0neaP10MLuthyUbSgmJoLQh2ficQgnA8dbscNKv+0lFA",
-	"Z1J3N7vqAx8tGmh2tDLgG8SfFhI0AnRAWGAA74kLzsNL1J8lNmgnnP/Y+KALNzYJ5Qn6/xUnDEawGy8c",
-	"wYOUyIOf4tjtODq1RW8zetMqOW3SD+uUGLeSuGGYTNoqFILPOpW/2TRN4TSFJ/ZVYcIQWJByDK+EDLbR",
-	"5u8r3tDkxib5N2AYpkBwP/FX712zEhQid4n4pqH7qTnaH+3z+uM++Tqo//pawpItjE7XB7LFVJsHCr71",
-	"N13cvFUYK22Om+wc39uDWlv0bdslQoYDStFf8WkLtRHE4kXtv1pk0BmJ3ultGmoeQ5V/aRoF271+v2a8",
-	"1fFfdIu5sUC9x9mwz34IZ6M/y1M35QfROzYT8NeSmH7feafQhDysB02RSderPIYg2RKjv95qOzh2ii+n",
-	"W6tL3aZ0TNZOHhjdmRCGPfAheaG/JbEtLdwnd38QM7e589BmtqnbsfhnskLZoeduRlkbceIviswetoSh",
-	"z72LVmStmqvJNhZJgbhfQrL3teoLzCz4jaox1GVruwdSWDGuQNyjv5IQFqtnV9xOa9m+YRPvWJ8XCGUa",
-	"NCFcZ8F8pmzu53RtU6BuX97Y2IP7CwKFkNjpRUZiAvdbUTaxOjgi6P3onBO248fTwc9Z/cHhdNADjwj4",
-	"90LcIR3Drz6Ga5xc6serjRRZ0bDj8Hb6VtyBIoweQ/pfCCkx002X63bd3Jt3gxAkkJLtntIpRX2PartW",
-	"5LkfEhESuAnH4Nx+dD1wk3n1KrlhAYCYRINSpFCVY/ilXtgbDmiM/BW3j23HzNBMNSJdJ4IUFuhv0tul",
-	"LjV85uNInxra990c9dPT05j0X7hj/6nFv55f/jPK/hHE2OzkR6msKGVWgnYUdNpedzQza8c10mCkpOnm",
-	"CpMHhu4htekU+PxNcVKqpdBWSNdQVEqDbfDPwF9sTDuXSa94cLWxrkP4aRHibw04DP5FgaoK37dstmDe",
-	"Opiwwz5pZom64c+S3Dvct+V1ftrhsyZ1f6pQsh2u2BlEOmmpy5JHKUJWhfLbpfWcUzM5s7UVabYwLPds",
-	"qWSezJKl1uXs5GR6+vfxZDwZT2ffTr6dWrL5TTau2WksVMe02rthTc5ZVzI2k9pzrxK1HhhnpdzP2ZRQ",
-	"kDs3/VdfQm/SE6N5m5v1A+fglU7ktfmmLXBYwgj/mzKkosx8CPYIKPf47vH/AgAA//8=",
+	"1Dxtd9u2en8F43rO2nMp2XLS3lb5lOQmXVY3yeLmdGd1ZsPkIwk1CTAAaEXzvN++gwcACVKgRCVOluZL",
+	"ZIkEnvd34DbJRFkJDlyrZH6bVFTSEjRI/OtpLZWQ5lMOKpOs0kzwZJ5w+KAvMvyRiAXRKyAVXQK5goWQ",
+	"ME3ShJnH3tcgN0macFpCMk/sC0maqGwFJTXLlvTDKfClXiXz72cnaaI3lXlSacn4Mrm7S5MXOZSV0MCz",
+	"zS+w2QblJS1BEb1iikh4X4PSZCEkgRuQU3IGPCdME7qkjJM10yv8YUMkVEB1A+gKaA6yhTTYdGJ2TROz",
+	"NpOQJ3MtaxhAYXbyY5qUjDd/p0lFtQZp9vivP/5p8r/v/vZNEsPylJVMbyNnFwpJPETbAhcI4cphQetC",
+	"J/Pvj1MDJCvrMpmfHB8jiPavWQML4xqWIC0wIqMGgOes0BDh/lORg4GJksI9OQiV+70D2DcSFsk8+eej",
+	"VvKO7K/qyG9ttkBYzq7rFozYFuq6Hr362XWd3JlVJahKcAUo5K+luCqgNB8zwTVwZAStqoJZYI4q+8Tf",
+	"/lQG/9uRu/l1cccuBX9fUU3WVJG1FHxJKM/J2nylBckF+fbN86fkp4ff//07Q1crmwjpG9ByM3m8iHLl",
+	"DDLBc5WS9Qq4EXqmyFpIvSKZKBlfkiuaXaeEKkLNAuThyU+48ffHD6YdCm5JBCLgsDIPPM60NwpOxBK1",
+	"ElWyjaUgOTMK+IgsBSjCuBYoyQXkS5Bm20B7fnjYV56enqTJ4/zPWunSsyjPmdmKFq+lqEBqZhi6oIWC",
+	"PijPPtBMFxsiOEpuJmquEfscCk0NIFWwxG1CPYq7GGzpcJcmuNw2R/5VrElJ+YYUDAza1jIuhCyptgT+",
+	"4WES6Obs2P8LVPR4W0UNcoXeK3//wIfu0lYLD1I+oyVU7X/rjX3KiMh1PU4DQ3P6h9PgwFS4fd81mIur",
+	"PyHTZosnQlw/41pGHMErDkSCAnmD66CB4kTIHGRKrjaEaUUKxkEh3682gSCm5EroFZFAc0I1CgnjSlOu",
+	"tyUDF7xgufncsLKuWZ5E5DWAZ+wr6rrGfZiGUu0jpyEHkrRZiEpJN7iOphr2866B7wyf7/OmwXYLF7+D",
+	"g3iIWa/pEqHoEhG4lu7jaDwt2yOYYjBC40bxN8NjqrSVA+tImUJP6gwl6iUp6YZcASlFT0fjXOoRyWMz",
+	"RIMzqxddyN5yI5BigdJ29stbwjh+DMi8LXxWXC9EBXx7RctMyFG+lWZFQQxuqZf1UtyAMZ0qaoW2jYzb",
+	"TK1YVUG+vR86sQIW+qN3+Dg8UIlH7nAA8Actazm6WyysXUMcW0DSDg+3iBwToX8AzU9BO/nu+SndMSo5",
+	"1TDRrISYZQEprU/b+sWapq2vr228vfW9WCwUdDceJlVFpWbe+4TPPziJPt86nV54o+lVASQTOaQ2wv9A",
+	"y6oAUvMcMpHjr0KSFeV5AfKiopxl07hRziW7AX5xCPG0qFi2n+fWWuCzIeoNzRr8PDtSw8LdXI+b0Bxo",
+	"flHgA+PtaCBKQ4Y0a1K+3Zh29o8j4GKUAwOeSfjttny80DZU71Ijk0A15AexdKkZj6uDhvIAdz0q5kkT",
+	"LWl2DaGmXQlRAOXbQuT2T50J8W+mIZoxkhvaxKWlkY5RYoI0/lQBsTsNgfk706tTuIFCxYEdC2LRrDEK",
+	"M9xyG7UI6EmzdgyFUzTbvwlNCxWxVXWJrp0WResTH6GXWTCpNAG2XGnjeK4ZzzEnq4Rimt0A4XV5BVIR",
+	"+JBBpQnFjMc5Qy0pVwuQEvJIyuKeHGmX4UNl0L2AG+tXxrhrfmGs68inJWTAbmD84wVQdRhA0kUKBz5+",
+	"2Ba6lnz0FkG8MeLpgJ8j36g5vaGsMM5u1Bs9wW54EiCWtpLThSgMWrqk63OrJ02tpAQs6sIe1ymjm9sh",
+	"TohwV8/cNmRC/DZkQoJtpuQJFGJN/hukIIJjBcQlAtLE25SolZDaldVGkL9Z4KLwBbsxgfRH5t+H6lur",
+	"DF0yvZaiZApyooXNg1QvtB4dTFtiDVQ66gwrlVjIMjmW35W6ckvOcsKFJgvG88Pi7BHetacYPfBs+lBr",
+	"u7+QRNFiLNY3IBWLRaRPDVaqm/g0GSb6jlE77KuG7NWlNAk/90U0YFuLy6D6xaOH+3GyB8YPO73vDRSt",
+	"891hLz6DVzvI5YQq8/nN+4Gi0gAXpXFgtLZqo+wGYnFsmpj07FAzh9ZBxlPNj4nrve6MDeEryYRkejMq",
+	"Qe0LabCXw75FKPWkCvbYG8N3qDO/TVyaq8xuT569OX3xcjIzL4aNpceT/zye/PTO/T+9mLy7PU4fzO6+",
+	"iaHrNxhQdffrAdruBeWTFb7ZOkaXX52JjcrjQF3jEKnJaK3Aicx2DTGoyqUmeND4nW03auPwjAcwLlVk",
+	"1yauN2o4opCYJvnFYfYnvzjQAuUXhxqVNDFZyT62e378Yp69nyCnS3Zsc1ln6t1rSgp2DW2wZ6KYMNwb",
+	"59DbCtNAvX68df/Y8OSwsOOTQwi/luNsKHUdiepLy6jgo1GcoLZlVXKwttWRHWwH1GWQnjQpSbttm3I0",
+	"yYbLT5pUJkmT9zWVlGvGIUhlAghaRnsI4kawCedGG8HGOn2qEWy3jhHuJax9/Wtn87OLji90dfXr599e",
+	"vJz8mJLZSUpmD4xRmz3EqkLrWL79w7iV2x/v/sd+mJ2ks4d3331zb4WwpoFshyq6AD43uGC0jinFiirC",
+	"hTWxKVEm26CKULJkC00yKvNHrunNTRJKRK1NMI6PB2XgoZqbAX+A4mEkdADV2zBpJ5YvhV4xviQc1p2s",
+	"aSFFSSgnjNuFOrMW9x54dWF6cfaKPJj98MNkRmhRrejkZEpe2cQRnZ3RO9c4oxKIs8YIMX6JRa6eLJng",
+	"5N3tSTwmCUOwhlqz4+M01s4Ta5CuTGYoRtW12dxvuRXB9avNu3vrPbHoRXQxCQnGR3p9LDfFQdz4CMlB",
+	"U1ao7dKdZ16s42GbHZUUS0lL9YjkIlN+IEWhUlA7e4U9EZqtoj0Pu/VAG4z5ORQckOqMUnUnU6aDbaXx",
+	"ltKR6xl2PyLW0jbeMxjwzwhWNEx7zniuOoEZ47axJ5bqEaGFsrMndp6G/MfkjX1s8iIfaBNpuRnqKzfD",
+	"NhiQBMsGIzrTeMygqbYd/kg9kOkijrj9YquwY/juhsOMDHUjTskmEhYgwVBzXw8bf/UQNFA6u7JD7J/5",
+	"puL2MAaqsS2zOY6MlXyMuOsCrLVZU0WupLgGvke0txs5PCbxxkLZcTo36kiYmhMcK0tJRfUK24jIzuiG",
+	"zXtxwBHtTbt6StjCeyahcecrkW/iSwsjDZGF/+3s1Uvifm3HqMw6jwiUld5Y3aXtttO9LPebNXmro2SM",
+	"2/9em7hqO0ce0c+bxbTgTRODBwNgfjZx1wTYGxMiVvpwX3zAOBdOAow2aA6iUxN13iExXtjXvnfouD9n",
+	"27busAGrfrqMUMaYFUJ0GJ0+Nol7H4jHrvcaMbrHabFm7zgpmrz9fprGOWQs/8h3rjZxi6HoklpT5558",
+	"ROiVAq6bCSWSFSK7JjkbV1SwCZI6rGp2oNA3dPWC3xfugwblqlpWQg05/T35+mHzdXRJRz+7YtWFFhe7",
+	"KpT3M2e3NVwXDN55iFsqBbN3PQg75cUgId9lLLqcHKwIHlzYccNdY0rwrl/BfQFui8rvd/mf4WbyZ+na",
+	"fqTh6iKZ7jBk3carw8QRdA8L4/WM3RWIjhp9lAnYO1DR2WAPCmdeobqGcgVFPm/T45prVpDW0E1JJsqS",
+	"aQ3hUyYnWgqRp2RNmTZptv9GmRe4qkvzvLGw+CVOBE7Puaf6nCzZDdjG8dTt5p63FnlJb8AEd/jAOY51",
+	"uVqWgRdDKwcVfrYbdtnqVo2WqQKy7Js1CUef7Zizm2tEU+GyBCZ3z5e20I5TBUTycJXsFaIaEuMsJuWk",
+	"5rkwQbjDAEl9+MDnoWXTCMciehiT3viAb1WBJBlVQNyYXEpytmTa/C90SnKqVq6EnYNUmZs9Dhs+Z7+8",
+	"nfz69ufJk9O3z0Y1fX54EC+wnGmRXf8qXGm7x/TBzsc/QLKmsmM40TsX9Qh7+Zh0q7AJ7hPv5pTHXk97",
+	"vxVX39hUAwPh2FluWvWdPg4Xa7ISRU4KUFjt4mFVDs853d+cWVA63133ReWPdL6WEgbSZ72SAESxHBRR",
+	"1FkCWkK8emg5tR+pYOitM3u3lxTtS31fM9LFtAt8Wt5gQW4w7sGTOpIO8iDuX6m6EIvxofY+d6wbUz9K",
+	"1qxw7JM1C2Oz+DaGd1gwWYhYIdK4OteHc0dnjHStKM/V3CrR49cvyLeuf5O6qcXvUnfswkSwyvyMleKU",
+	"OGOaYiH5Ozva6O38Of/WesTvpuQZzVa4qTttaJhn4MBzEmLtjvjQqgKeTwQvNs15nsujm9lRo1OXabNH",
+	"swYqRF0SsTjHkxjNw3P7sqXTJVErsVZ4PiglWEGkmlC+uRL5hmSUk2wF6PrP+SlTWmFBvKJLDEOoUuQy",
+	"4PalP++BBVuqyKX/XguyBFscMr/bE3pMT8lj4o7ZGrQr+r4Gg8o5v4JC8KUirhK0wDOSyoQia6pISXPA",
+	"itCUPKesqCVYwLZL0iKrrc129SNlx+wvM5HDpY1oCpYBt7kZy4FrtmDGViSPK5qtYHIyPW5PYwbfGVWt",
+	"y5KavKmpM/vZKzx8IzF0Khio1BWaBULfhG8MK4auKpq8gUzUUgFh/Aa4FpjuNG3SZDY9truaOJlWLJkn",
+	"D6YzBK6ieoVqZBh7JcS1bYtB5MzecyEJrXOmhVRzwqk0ciZRBDZOmpkJJ1csW5El/mCr5qwEiwUX2gcu",
+	"5ktfn5VibbiJnDcORhl0CzjndiIPhYtpfxBJiRKw7m64jG1w44jwBFtpxMLETE60UFYurYY0coVfXuDS",
+	"lx4C87TlqLFdaPFe5Mk8MXL7BImSdo5//7Fd1C02foDQicuKLVdIEgshmgLBB08pB2B1jpzuPW+1FxTc",
+	"meUmaqSuRbQDDi0+DoiYGW5JdmRPcd+96x0wPjk+3nG4+LBDxc2ZusipYiddJhkQa5WGEju1dSjXWYtv",
+	"0cAcnFwOdfiZOznf5hlXYAIM0jGf7baGhHSJcWwjcCp5ZxY1epgDzSfBARanjtuy2R5aiUjoHo64Cwy+",
+	"Dt71jvTs5KChjs8b7oN5xnjK3F2UYDjIMiCZqAtrsAxSm5RwWOMFCkzi8MUu9jWhySDfbN37L82x5kDN",
+	"Tl4hKe6DSYZqdjXUorNf3gZMyKimhVjWkLzDTpGKeK+nEiiWOXy4j6u56y8oV2tjL0+Ojx8RyoVeWSPp",
+	"/QM+jydRFXl4/NN0y1Hg6vDCHo5xWdMTkW/ujdx+vOWuG7xqWcPdZ+ZyjMMmj0L6maDEjTsUEmi+SQm4",
+	"CwVoM4AgJIrAyfHsywHGPFxcrHt3RYRTK8OXl/R93N2nC/HrWuPcCsLnO5Wt8MYFOjQqR7fqur4bNC0/",
+	"g3Yi2DMs6OhNqNe/HGQY/f1J5Oe2LsE5uF2MtuFxEDHfh7l5xb18mwgKo0ufHu/gUZv1D1r+U7/MYaa/",
+	"vetljPXvXlIz4o2vyrO0py12uhZLbO8NUAx8x8BNfHy6GJz5oeVG0oKmhBcEnKMLhCAcEx+Wg+apv3QU",
+	"0JmY380uj/C9RQPNiigDblDj00KCRoAOCAvMxnvigtPwApfPEhu0Jw2+bHzQ3Tc2kegI+v8VJ4wGsBsv",
+	"3IMHqYAH14DtdhydGn+0+PKqyJv0A52SuxNlyzClZL0SCoir/ih3wnCWkpOUPMBXhQlDyJJWU/JcyGAZ",
+	"vN/nnDc0uXQFFMMwRQR3k7d+bc9KogD4UPnk1wa1L+3zImWRtg/TLdJ4hMZXauLlkWbsa+cY7R7Q2uZL",
+	"cGOTDAcFozcItg2T+6zbfFXepnM0Yae3Ca7b+XRV/q1p2A17/X7vZtDxv+k2VWKBeo+z4bzLIZyNXgno",
+	"h2NG0Ts2m/PXkpj+/Mfu0mDAGl86BSb99UefLkhY6nelWeyk4jRtkQ9Wl7rDITFZO7pl+c6EMJxFGZMX",
+	"utNKQ2nhPrn7QswccuehzWxTt/viX+8evb2MQhtx5A5szW8HwtDHzkUrulHNFQHa3utF7S2MeG7SXyTA",
+	"gvsxp8S3j3ANyMmacUXEDbijQWHTaH7OcWoS+/dNvIM+LxDKNGgG2g6f+TtnCzcvj00UP0Zw6fs6eFCn",
+	"FBI6MwGRmMDeU4mJ1cERQe/CWyts9x9PB1dpfuFwOphFiQj4EyGuIZ+S310MFzQW7DEHI0UoGngsBafg",
+	"xTVR9H6aHE+FlJDpptt8tWnur7ADSTSQkmFPaZXCn2cc1oqicMNaQhJuwjFyin/aWRSTefUquWEBgJpE",
+	"I88hJ3U1Jb/5B3tDOo2RP+f4M3ausQnaiLRPBHOyBHejBT5qU8NHLo50qSG+b88zPDw5iUn/G4v2Vy3+",
+	"/hzB1yj79yDGZiU30oiilKEE7SjotDMn0cysHZtKg9GuZqpCmDwwdA+pvUzV5W+K00qthEYh3ZCyVprg",
+	"oM2cuAPGaedQ9zkPjhj7OoSb2qLu9I6F4F8UUXXp5geaJZizDibswF+amb5u+LOiNxb2obzOTR191qTu",
+	"qwol2yGnnUGklRZflryXImRdKrdc6ucNmwm2wVakWcKw3LGllkUyT1ZaV/Ojo9nJ36fH0+PpbP7j8Y8z",
+	"JJtbZOu4q4ZSdUwrntFsck5fydhOak+dSng9MM5K2WulKlLSazuF6y+DaNITo3nbi/UD5+CVTuS1/SYW",
+	"OJAwwt3t5EdYgjUCyt29u/u/AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

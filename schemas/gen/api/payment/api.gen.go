@@ -278,6 +278,35 @@ type AttemptCall string
 // cancelled: sent, and no answer came. Absent: may have been sent, and the process ended before it knew.
 type AttemptOutcome string
 
+// BookEntry One payment of an order, by itself and by the journal, both read at one instant.
+type BookEntry struct {
+	// Currency ISO 4217.
+	Currency string `json:"currency"`
+
+	// Intent All in minor units. held = authorized - captured - voided - expired.
+	Intent   MoneyTotals        `json:"intent"`
+	IntentID openapi_types.UUID `json:"intent_id"`
+
+	// Journal All in minor units. held = authorized - captured - voided - expired.
+	Journal MoneyTotals        `json:"journal"`
+	OrderID openapi_types.UUID `json:"order_id"`
+
+	// State authorizing, capturing, voiding: asked of the provider, or in doubt. authorized: the amount is blocked.
+	// captured: charged. voided: the block was given back. declined: nothing was ever blocked. auth_expired: the
+	// block ran out.
+	// requires_action: the customer has to act at the provider. created: nothing was asked yet. closed: ended by an
+	// operator.
+	State PaymentState `json:"state"`
+}
+
+// BookPage defines model for BookPage.
+type BookPage struct {
+	Entries []BookEntry `json:"entries"`
+
+	// NextAfter The last order of this page, when there may be more.
+	NextAfter *openapi_types.UUID `json:"next_after,omitempty"`
+}
+
 // CurrencyTotals defines model for CurrencyTotals.
 type CurrencyTotals struct {
 	// Currency ISO 4217.
@@ -554,6 +583,18 @@ type Cursor = string
 // Limit defines model for Limit.
 type Limit = int
 
+// ListBooksParams defines parameters for ListBooks.
+type ListBooksParams struct {
+	// AfterOrder Only orders with a higher id than this one.
+	AfterOrder *openapi_types.UUID `form:"after_order,omitempty" json:"after_order,omitempty"`
+
+	// ToOrder Only orders with this id or a lower one.
+	ToOrder *openapi_types.UUID `form:"to_order,omitempty" json:"to_order,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListDeadLettersParams defines parameters for ListDeadLetters.
 type ListDeadLettersParams struct {
 	// Limit How many to return at most.
@@ -699,6 +740,14 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListBooks Every payment beside its journal, by order
+	//
+	// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+	// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+	//
+	// Corresponds with GET /v1/books (the `ListBooks` operationId).
+	ListBooks(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	//
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
@@ -750,6 +799,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
 	ReceiveGatewayWebhook(ctx context.Context, params *ReceiveGatewayWebhookParams, body ReceiveGatewayWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListBooks Every payment beside its journal, by order
+//
+// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+//
+// Corresponds with GET /v1/books (the `ListBooks` operationId).
+func (c *Client) ListBooks(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBooksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListDeadLetters Records that could not be applied, kept with their bytes and headers
@@ -882,6 +949,84 @@ func (c *Client) ReceiveGatewayWebhook(ctx context.Context, params *ReceiveGatew
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListBooksRequest constructs an http.Request for the ListBooks method
+func NewListBooksRequest(server string, params *ListBooksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/books")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AfterOrder != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after_order", *params.AfterOrder, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ToOrder != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to_order", *params.ToOrder, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
@@ -1398,6 +1543,16 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListBooksWithResponse Every payment beside its journal, by order
+	//
+	// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+	// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/books (the `ListBooks` operationId).
+	ListBooksWithResponse(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*ListBooksResponse, error)
+
 	// ListDeadLettersWithResponse Records that could not be applied, kept with their bytes and headers
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -1461,6 +1616,61 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/webhooks/gateway (the `ReceiveGatewayWebhook` operationId).
 	ReceiveGatewayWebhookWithResponse(ctx context.Context, params *ReceiveGatewayWebhookParams, body ReceiveGatewayWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveGatewayWebhookResponse, error)
+}
+
+// ListBooksResponseDefaultHeaders the declared response headers of an HTTP default response for ListBooks
+type ListBooksResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type ListBooksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BookPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListBooksResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBooksResponse) GetJSON200() *BookPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListBooksResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBooksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBooksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBooksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBooksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
@@ -1841,6 +2051,22 @@ func (r ReceiveGatewayWebhookResponse) ContentType() string {
 	return ""
 }
 
+// ListBooksWithResponse Every payment beside its journal, by order
+//
+// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/books (the `ListBooks` operationId).
+func (c *ClientWithResponses) ListBooksWithResponse(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*ListBooksResponse, error) {
+	rsp, err := c.ListBooks(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBooksResponse(rsp)
+}
+
 // ListDeadLettersWithResponse Records that could not be applied, kept with their bytes and headers
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1951,6 +2177,52 @@ func (c *ClientWithResponses) ReceiveGatewayWebhookWithResponse(ctx context.Cont
 		return nil, err
 	}
 	return ParseReceiveGatewayWebhookResponse(rsp)
+}
+
+// ParseListBooksResponse parses an HTTP response from a ListBooksWithResponse call
+func ParseListBooksResponse(rsp *http.Response) (*ListBooksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBooksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BookPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ListBooksResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
 }
 
 // ParseListDeadLettersResponse parses an HTTP response from a ListDeadLettersWithResponse call
@@ -2273,6 +2545,9 @@ func ParseReceiveGatewayWebhookResponse(rsp *http.Response) (*ReceiveGatewayWebh
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListBooks Every payment beside its journal, by order
+	// (GET /v1/books)
+	ListBooks(ctx echo.Context, params ListBooksParams) error
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
@@ -2299,6 +2574,38 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// ListBooks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBooks(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBooksParams
+	// ------------- Optional query parameter "after_order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after_order", ctx.QueryParams(), &params.AfterOrder, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after_order: %s", err))
+	}
+
+	// ------------- Optional query parameter "to_order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to_order", ctx.QueryParams(), &params.ToOrder, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to_order: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBooks(ctx, params)
+	return err
 }
 
 // ListDeadLetters converts echo context to params.
@@ -2577,6 +2884,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/payments", wrapper.ListPayments, options.OperationMiddlewares["listPayments"]...)
 	router.GET(options.BaseURL+"/v1/payments/:intent_id", wrapper.GetPayment, options.OperationMiddlewares["getPayment"]...)
 	router.GET(options.BaseURL+"/v1/operations", wrapper.ListOperations, options.OperationMiddlewares["listOperations"]...)
+	router.GET(options.BaseURL+"/v1/books", wrapper.ListBooks, options.OperationMiddlewares["listBooks"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.GetTotals, options.OperationMiddlewares["getTotals"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/gateway", wrapper.ReceiveGatewayWebhook, options.OperationMiddlewares["receiveGatewayWebhook"]...)
@@ -2591,6 +2899,49 @@ type ProblemApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers ProblemResponseHeaders
+}
+
+type ListBooksRequestObject struct {
+	Params ListBooksParams
+}
+
+type ListBooksResponseObject interface {
+	VisitListBooksResponse(w http.ResponseWriter) error
+}
+
+type ListBooks200JSONResponse BookPage
+
+func (response ListBooks200JSONResponse) VisitListBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBooksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListBooksdefaultApplicationProblemPlusJSONResponse) VisitListBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListDeadLettersRequestObject struct {
@@ -2890,6 +3241,9 @@ func (response ReceiveGatewayWebhookdefaultApplicationProblemPlusJSONResponse) V
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListBooks Every payment beside its journal, by order
+	// (GET /v1/books)
+	ListBooks(ctx context.Context, request ListBooksRequestObject) (ListBooksResponseObject, error)
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
@@ -2923,6 +3277,31 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// ListBooks operation middleware
+func (sh *strictHandler) ListBooks(ctx echo.Context, params ListBooksParams) error {
+	var request ListBooksRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBooks(ctx.Request().Context(), request.(ListBooksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBooks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBooksResponseObject); ok {
+		return validResponse.VisitListBooksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // ListDeadLetters operation middleware
@@ -3126,72 +3505,77 @@ func (sh *strictHandler) ReceiveGatewayWebhook(ctx echo.Context, params ReceiveG
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5Fvdj+M2kv9XCroD8nBq90dmko0b9zCZm93MJXs9mBkgB2wHBi2VbcYSqZBUe3yD/t8PxQ+Jsqi2Peks",
-	"EOxT2y2qWKz61SfLn7NC1o0UKIzO5p+zhilWo0Flv71ulZaKPpWoC8Ubw6XI5tnHDYLAT2ZR2AUgV2A2",
-	"CA1bIyxxJRXegmzYby3Osjzj9MpvLap9lmeC1ZjNM/dilme62GDNaIuaffoJxdpssvnN1VWe1VyE79d5",
-	"ZvYNvaeN4mKdPT7m2U+85mbM2w9yBzUTezASFJpWCWAGaqnNFC+VJRSzUuKKtZXJ5i+JD/aJ123dc+W+",
-	"9TxxYXCNKnskrhTqRgqNVn7vlFxWWNPHQgqDwvLLmqbiBSN+Lxu34j9+1cT854iHf1e4yubZv132Crp0",
-	"T/VloGt3HB7/5w0zsGMadkqKNTBRwo7+ZSSUEthStga4FcUGWen1/B6N2l+8WhlMKPsDFlKUOofdBgVw",
-	"A1zDTiqzgULWXKxhyYptDkwDIwLw4uY7u+3Lq69nA6mOxUXs+zPRglfGYN1YGTVKNqgMd3Jk7sFCSPq2",
-	"kqpmxlH6+iYb6yHPClZVtBQFqeofWaGQGcxyUsOKq5o+sca0yv6PiQKrjHS3akWZ5dkaCQ8V1yb7ZQQ9",
-	"knhRcYGLQpYYHaxfgKLEcsHMgNuSGbwwvMYsQRKVkuoJgvax+3fi8ZoZ3LH9QuFvLWqz4GVy2caYZqEN",
-	"M60+UY6yNYWs8RgeveLu/GrSKgpzhgCs4fzWcoUlqSvSt9dlT7FXiFz+ioWh3Q72H0E4GOXcuSklH3iJ",
-	"CpjQO1RYzkBIs6AN5iAkFFIILOjVHLSkZxuCecEEbNgDwoY1DQp6jQ4jW5ODQo0mvxcOShWWcyByuTUE",
-	"If1OULAaZ/Bq6baq2d4RXCKKaL3nsUCtwSLJ+1Syva3A3exeZHkH7XA2EqpjxyJZWwh3/JC382dMQvp1",
-	"qxSKYv9RGlbpsQUW/vlYtm8/3MGLm+tvZylYc7EoZbs06RDCatkKQ9GDVRXQdtYpathtpEbw4CN/IyQd",
-	"Xe7Erf3YMGVC0JFmgwpWfN0q1MREDOtvXiRhza0v1sdg/XcpMEjkMc9+la0SrDrrrQNgd2LseejpRuJK",
-	"gfy/kJU/ofE++tBBnulqkv7BuY2OStvyMkVgi/vk63K1ItQdeJYJFZAKucPCSZ5IIfMhcrSvwlLxBxRn",
-	"OVwjG14kyB0ozEnAro157g7bMRbkmmfsmPresTWOVVgiKxeVXWC/c4P1UYRGmHjs9mRKsT19j1K0sQE6",
-	"LwRSWCuqmDY2f5sddc4DRlMnjQ1gvG1VARdQcyEVtIIbPYMNViX8J7DWbKTi/4clXIAPz/TxQfLSfsBP",
-	"DTFBLB7Av3tzvOGbB1SwrGSxdW+egM2w95jYHfkcZnIoNkytTyboGX+CnmoF+bsT6ZHAEoma4VV15lFd",
-	"yjPB2i7kkv60OTSMlzbfO5G8U90T516T4Z5O8TBP6PUeaa3bthd8dFAvvRRw7xoUdyEKJZzsGhfaJcMJ",
-	"4XNR2Ai9RIry0Aobr3KQyorQp2YnK4aZheJ6u7CGMt7OpvmUQEhl/1BU7HOJWj6cDvYvjewUvhanhgwu",
-	"ymO+rJP8j7Q4uC8qkNB79kMRoBjmc1wD01ssbW06OP6ToaBLPE49jVQlqlMX2wPodJ0qV8aVVIQQx7qW",
-	"sGLqUHeTQdGD6qzQRxUAnqyND3b1Y555RC+eiMRhiSZj+MLcf6CNGGeR3D2gwlEOrSWP86yBjPKBEXfK",
-	"OeoM0iH7meJrhMDTI//QV42C/5RQJ8866fRsjt67oZNcl63GTj9LqPsTKUyJBT+3ll4xXrUKF0XFtI67",
-	"AL5ud7B6YJVFku0IrAexYtmuk0VSR3iqTA8LSjSMV0dK9VW6KAre7CsNggKJjOJwKQXeBp8nV7ZyAt0W",
-	"VCqmvXSJdSMNmcJiKm1/Ht/8B7nafwEP513ZwNB6z3aowbFDC9b2pGH/6JUcTKHLnAadMMqb+j5YygQO",
-	"hDZCsOtsSApqGnZsPwuJkGu9+D4IYbmS2sTtji6EL5GLtYuGM6iZaFk1B21zW0/LNxrNBu9F9+aGaVhJ",
-	"tZbG+LwgEh1scW+bOa59SdmS9c5szbi4BQYNKi0F6I1sqxIqKbczZ1hIpQexSbaN5b1gyrGL4rAP49Xi",
-	"e1VZB5Ysz9wx6EmgmTlvgWkxv2P72neLf7877pLks17zqFi43tMT6Vegb2FBhYweVTJPGmvI28/jzjZ0",
-	"z/MKX5jpFq02su4SvnE/xcWNs9j3USAlVV5senPYyKrU/m7FIiLJ4ZfElGM0qUiaKj6+dyUmCLlzDU7k",
-	"tgnny0Sg0v7Mwu7cgmKYMU1cgbiMOhzWyyAHWZWoDay40uYWpKj2sNugQpCik0lfS6ykzcZPTcqmErIz",
-	"qwaFKySwYlqheiObrzSQLxRtvURFbLp2KO0ymyBpK+CzgHpSJPXeqo+jTXm2cbqS/QzeDht16TohNt5Y",
-	"qn2AjUqFgxA8cpwjX3XA9qEvGMl8YFa9Fxi4s4H4UjHdS/sPLkm8HZyexIeQdawU6Qg/cbaJ5CIohIt1",
-	"7huE9iMpgYv1fNLgFXABtrM+i7qMPiVxlxCUePjO2b0Iap53fT7fhHSv2IXWw0ReDkJ1Me9ujGgFxu1H",
-	"u/nCg2TuEhhHTDHX/7sXXlZ6wewVlNsxwNhmOUYCKwwwMzjmDDyIhvs7kezRzKCopKbH/k5pD0zcC+dI",
-	"pRomM55UZAQEi06RgbmBkXTm4ZYetOPcP7vGXFSKxTKh9yyX6ayov04fAuP9X1/Ddy9efgv+Oh1cAabH",
-	"neJQuh12Ttmywtw60UbJtWK1voVSFjpc0GsreeZGHGgZsmKTNJy+9ktEJR7u5XfcbMBseNcYPLipn03e",
-	"3JxhkY71N/ZeIhGQuNCG+RAzVXj5eDU8yl+58FlJYJ57lyLX+hZYpaX96iYM4H8v3rtlF2/Lichk1H7B",
-	"jowfVHyLMdloaGE2GbvcTff4meGmSh88XLIPuSBvGxwLYWiQ1LSKX8Sh5enyzz4NHHRc5g6aSacY63Hc",
-	"ShcIdlqFlMCCRk5FPiUTqq3QtuOtw1gquUVxBNqJdnCyQlDoE00/VQRcz8GO3+TQMLMh1+zUORGE/Htp",
-	"xu2x9z31HPgqqvCsq5blPk1aEhoShP/7w93/gH8KXBjZ0bkFKrT3znZZv+3xK7OwmVdyJ8kJbVt//uYh",
-	"jAuVpb10ZNW7SKFGtXg4+/NKULihsnZQM/TlxE6qUgM3M7DeCCttryxclcE1bLEx7ng8rgp65o6MB/hv",
-	"J3mng4mDY2lDtENKaj/jciPlthPaAXtfUC1aSU7VfG7j85t4Dpx2CivdCD5t3safNpq3adi+kqxMc0Pg",
-	"JUxw4yZQJq4pCtT6TCEpLJA/nP3SZG1z1yonsIDggFyFDTJDR8j7Mgd4Op5o2aoCjxfXTLsuEE8rY2Lc",
-	"6gCYfrMIMHlw8RFKhrXHIN2PZdgjoFfpMbinCwHLzenWOLCff9oogWfyiRNOjnTt5BbnwATgaoWFC10h",
-	"ye/biiMH2GXEjPgtcAYajakOs+a+XBi0Lx1792KJlRRrm4mHtyjW3ToHarN+XqIlv2PcuNoEClZVfgKz",
-	"J0b+IGqXDrJwOqPtJloOBw1FTzaRJj/aaLySiSwZWal9jhkJZyfVNrSa5uDHkvL+0mFYVB1KtEtb7a23",
-	"q4TsAAhwfS/66iDvJzroFT/TsdxDIeuaUT4pV6ROa9hfadBszXIQtnySD7bbyzW8evfWiajiBQptcUGS",
-	"NnzFKZhnrxpWbPDiZnbVz/dG/+szv+w9FrJVujsSVSeotBPV9ezKrZYNCtbwbJ59Pbu2RCltseZ0+XB9",
-	"WSIrL6KhnbWbf+q6U2/LbJ79xLXpB3V0lg+mrP+RNsx+yaUbdH7Mjy7049qPvxyMId9cXT0xgnze6PHB",
-	"GFNiAvlO+ElwuQKSD3j5zFwK6Ser07t0bEcjznmm27pmau+VpmztQYizvXrK9JYI9kQEsz6HMRvkCpZ7",
-	"g9piLgw855lha314LUobkUqHncVJhd71y0b6HMqju7QQpb/OAObz4hL1dtCFYAYU19sc7P2SnbgmS9zn",
-	"3s6enni4F+5SQ+F4mNJ2O8P9C0U+kpsdr9yjcTaVmo0PXbLea7vEswdLcFZTdx4JD5X/uSA/ngQ4gvpe",
-	"+M+BecrgAoYIMJOuOXbJ3SWXDR3DnvcRA4g7f5PwfxcWHQH/naj2ceDQjlsKeqFRnYJd1MHtdXSkaU5o",
-	"SWzebWx7FFyDhfTsCN5P/B3GoPH9Z8N13Eg+guggxOfAM8GnI0ghfpdCZt8mPsTl5eeu1/84idG/YYDo",
-	"GKFW7xTGe7XHtwfTru4YAP8Jykop6mN8lff79XMX3YLZOEo52N5luRMOx/+qyHoeuxrwU7FhgsDjIpa7",
-	"5phWrukaC1Pq9H2CP1DE3cx+UsKOw9z+VEFRWmMrCATXRX0Wybu8uUEF4VIqh5WStZtmcIm5m0UI//Q/",
-	"HcipElkixfOGUYod8p+4EVFhubY9qKec/86VXRd9+TgZAuKS8bQ44Ih2JRAFAVcDTRQXk9EhrqvTPyB8",
-	"+fLoDwifYjFuz/uy3Qb2Vulx/yHF4uCm8cs5TJ6+6xCcBuvDZtGfLUyNeh1HYpVT4XPYo4O2KzaSxW/o",
-	"IOV948NIl1XbeJY7IPX1sQN6HRmhN7ixCerLaEikkdqkZs7XAm2uF8yWl7Pw0fAatWF1M1vKcu85+eHv",
-	"r15ffPjh1c3Lb7omicZCob09+PnN9z/c3f24+PDm9fs3H/Pwu1l4CTUXrUEq6NdyBjdXL0CzfSQZ13a2",
-	"yZVUlG8KuQOp3CUjIFMVRwUlVtxGB2/vmkQSsQ5dA9uNfep7Edoryz1wo7FazYGvorYPj7s+PgwFt5Kn",
-	"ldbVTH3Y8r0gWwUNHd1715z7m1OFh+IxZ/cxSOQrDbzM+7Ny4cNjkETnPlxt2hu53+nibTnlQK6vrq5O",
-	"8Gr++swXlNfffXsVykiue4VQMaEtmo5y9DHg6ncy9nDd/9qRtmamVVZCS6bxmxe3oElUvljWSAI3rmOk",
-	"G1a4n/o9yeiHQHSK0RdJRn/p7j6/l+X++fK3wbXO47ATSonm48iFvkh38w9s7VlKTLZFa1SW9EQ0zj1C",
-	"wmUvZcO09oNhomSqhJ+DK0t7N/urYPUQTKZVFSnPmGZ+eXl98+3sanY1u57/5eovNzaeeBKfg1q7nJGg",
-	"FEJhn8FE/+02ffzl8f8DAAD//w==",
+	"5Fzrj9tGkv9XCrwD8uE4msfayUaD+zD2OYkv2RvDNpADdgylRZbEjshuprs5ss6Y//1Q/eBLzZE0nixu",
+	"cZ+skcju6qpfvav9JclkVUuBwuhk/iWpmWIVGlT2r9eN0lLRpxx1pnhtuBTJPPlYIAj8bBaZfQDkCkyB",
+	"ULM1whJXUuE1yJr90eAsSRNOr/zRoNolaSJYhck8cS8maaKzAitGW1Ts8y8o1qZI5lcXF2lScRH+vkwT",
+	"s6vpPW0UF+vk4SFNfuEVN/u0/SS3UDGxAyNBoWmUAGagktpM0VLahfqk5LhiTWmS+Uuig33mVVN1VLm/",
+	"Opq4MLhGlTwQVQp1LYVGy793Si5LrOhjJoVBYelldV3yjBG957V74t9+10T8lx4N/6pwlcyTfznvBHTu",
+	"ftXnYV274/D4vxbMwJZp2Cop1sBEDlv6ykjIJbClbAxwy4oCWe7l/B6N2p3drAxGhP0BMylyncK2QAHc",
+	"ANewlcoUkMmKizUsWbZJgWlgtAC8uPrebvvy4i+zAVf32UXk+zPRAzfGYFVbHtVK1qgMd3xk7oeFkPTX",
+	"SqqKGbfSX66SfTmkScbKkh5FQaL6e5IpZAaTlMSw4qqiT6w2jbLfMZFhmZDsVo3IkzRZI+Gh5Nokn/ag",
+	"RxzPSi5wkckcewfrHkCRY75gZkBtzgyeGV5hElkSlZLqkQXtz+7ryM9rZnDLdguFfzSozYLn0ccKY+qF",
+	"Nsw0+kg+ysZkssJDePSCu/VPk1RRmBMYYBXnj4YrzElcPXl7WXYrdgKRy98xM7TbaP89CAelnDszpeQ9",
+	"z1EBE3qLCvMZCGkWtMEchIRMCoEZvZqClvRbQTDPmICC3SMUrK5R0Gt0GNmYFBRqNOmdcFAqMZ8DLZda",
+	"RRDS7wQZq3AGN0u3VcV2bsEloug972nMUGuwSPI2lXRvI3A7uxNJ2kI7nI2Y6sixSNYWwi09ZO38GaOQ",
+	"fiXl5o0warfPvFtBln1XoTBk6JkAqXJUKSx3wI3GcmWpXu4s4b/LRglWprCUpgCFLCfzKwUCF9owYU3P",
+	"ULuzRikUWWTrtx9u4cXV5XezmMrw1qA+Bs2/SYG7j9KwUncveQVpkdk0PI9t4Q9z4h6WPcduQep4UL/e",
+	"OfZ/sM+OlaXdrn+6sHDacbflWHeumC4REt6xNe5bYRRG+Y/cYKUPUd1h6qHdhynF7N82fGBxj0PhRcm0",
+	"cUBz0QXXNrzwXsgUqNAq0BKhksrGGQd4PWJbOE2MB689z7xM9zjxZMQuctksTfzErJKNV7GyBNrOhgga",
+	"toXUCN4Uk/cVkgyB3Ipr+7FmyoQQTBJnYMXXjUI9YAoX5tsXUSPvYKFPRPlTdGMkgj1o6h42e+yKieg/",
+	"kOW/oPH4GYcLJzreqLc8UoE3uIu+LlcrssEjPzshAhIhd1g4yi8rZD5g3NtXYa74PYqTwg8ja55FlhsJ",
+	"zHHAPtunuT1sS1jga5qwQ+KL25ocWb4o7QPHG5weJqYsTjaR0TifDNKaFmd8yNzMDpqRAaGxk/YVYH/b",
+	"sgQuoOJCKmgEN3oGBZY5/DuwxhRS8f/BHM7AB6v08V7y3H7AzzURse9Puzf3N3xzjwqWpcw27s0jsBn2",
+	"jkQGZHOYSSErmFofvaAn/JH1VCPI3h25HjEskrYYXpYnHtUlABOkbUNm5U+bQs14brOfI5d3onvk3GtS",
+	"3ONXHEfNndx7Umu37RjfO6jnXgy4tzWK2+CFIkZ2jQvtUsMI87nIbLy6RIp5oRHWX6UglWWhT1SOFgwz",
+	"C8X1ZmEVZX87m/RSNCCV/Ye8YhdZV/L+eLB/TSx6bMy34SI/ZMtazv9MDwfzVSu5RG/ZxyxwYVGX3XAN",
+	"TG8wt5WawfEfdQVt4HHsaU4Kd+0BdLxqI1fGFRgIIY50LWHF1Fh2k07Rg+ok13dUAN5Kw4fgaeIRvXjE",
+	"E4dHNCnDEzPhgTSGAX4v7reA6kL+obYMUoABj9KBErfCOWgM4i77mfxrD4HHe/6hrdpz/lNMnTzrpNGz",
+	"MXpnho4yXbY2cfxZQhUsEsLkmPFTK0srxstG4SIrmdb9mpivYjlY3bPSIsnWx9YDX7Fs1tGSQbvwVNEq",
+	"PJCjYbw8ULhaxZOiYM2+0SDIkcieH86lwOtg8+TKZk6gmyxDreNWOseqloZUYTEVtj+Pbf6TTO3/Awvn",
+	"TdlA0TrLNpbgvkEL2vaoYv/shRxUoY2cBnVhipu6qnBMBUZM20Owq/NJcmoatmw3C4GQK0T6qiBhuZTa",
+	"9It/rQtfIhdr5w1nUDHRsHIO2sa2fi1fdjcF3on2zYJpWEm1lsb4uKDHOtjgzpY2XTGfoiVrndmacXEN",
+	"DGpUWgrQhWzKHEopNzOnWEipB5FJuo35nWDKkYtiXJX0YvGV26QFS5Im7hj0S1gzcdYC42z25a/nMcdt",
+	"kHzSax4VC1eJfST8CutbWFAio/cymUeVNcTtp1Fn2xunWYUnRrpZo42s2oBvv57i/MZJ5HsvEOMqz4pO",
+	"HQpZ5tp3Gi0iohQ+xaccWpOSpKnk45VLMUHIrSv3I7dFOJ8mAqX2JyZ2pyYUw4hpoiHoIupwWM+DFGSZ",
+	"ozaw4kqba5Ci3MHWVldlr+7f5hIraaPxY4OyqYDsxKxB4QoJrBgXqC5k/Y0GsoWiqZaoiExXDqVdZhNL",
+	"2gz4JKA+oVifJk2dn6ycLmU/gbZxoS6eJ/SVt8/VaLdg5IL3DOeerRqRPbYFezwfqFVnBQbmbMC+mE/3",
+	"3P6TUxKvB8cH8cFlHUpF2oUfOdtEcBEEwsU69QVC+5GEwMV6PqnwCrgAW1mf9aqMPiRxTQgKPHzl7E4E",
+	"Mc/bOp8vQrpX7IPWwvSsHITsYt72T+kJ7Jcf7eYLD5K5C2DcYoq5+t+d8LzSC2Ybsm7HAGMb5RgJLDPA",
+	"zOCYM/AgGu7vWLJDM4OslJp+9h3WHTBxJ5whlWoYzPilekpAsGgFGYgbKEmrHu7RUTnOfdkW5nqpWJ8n",
+	"9J6lMh4VdcMlQ2C8/+E1fP/i5Xfgh0vAJWA60nn1qdu4csqWJabWiNZKrhWr9DXkMtNhXEVbzjM38EOP",
+	"IcuKqOJ0uV/EK/EwpbLlpnA9Ph83juZWZpOdmxM00pH+xvYlIg7JtacznGiq9Acrhkf5gQsflQTiuTcp",
+	"cq2vgZVa2j/dvA3899l799jZ23zCMxm1m2qNtsM4Jd9gf9neCM9s0ne5uY/93ww3ZfzgYeRkSAVZ22BY",
+	"CEPD7qviZ33X8nj6Z38NFLRUpg6aUaPYl2N0WMHObpEQWJDIscinYEI1JdpyvDUYSyU3KA5AO1IOjmYI",
+	"Cn2g6WfsgOs52GG0FGpmCjLNTpwTTsi/FyfcHnvXrZ4CX/UyPGuqZb6LLy0JDZGF//PD7X+B/xW4MLJd",
+	"5xoo0d453WXdtodbZmEzL+SWkxPStvb8zX0Ynstz23Rk5bueQI1qcDwJdyPI3VBaO8gZunRiK1WugZsZ",
+	"WGuEpbYtC5dlcA0brI07Hu9nBR1xB8YDTpmVGE0cHAobejvEuPYrLgspNy3TRuQ9IVu0nJzK+dzGpxfx",
+	"HDjtTGK8EHzc9Jk/bW/6rGa7UrI8Tg2BlzDBjZvHmmhTZKj1iUxSmCG/P/mlydzmtlGOYQHBAbkKa2SG",
+	"jpB2aQ7wuD/RslEZHk6umXZVIB4XxsTw4QiYfrMeYNJg4nsoGeYeg3C/z8MOAZ1ID8F9YnTp/qTofaA/",
+	"/7BRAk/kIyecHHDcyg3OgQnA1Qoz57pCkN+VFfcMYBsR2xG9DGeg0ZhyHDV36cKgfOnIuxNLLKVY20g8",
+	"vEW+7toZUBv18xzt8lvGjctNIGNl6eeRu8XIHvTKpYMonM5oq4mWwkFB0S8bCZMfrDdeyUiUjCzXPsbs",
+	"MWcr1SaUmubgx5LSrukwTKrGHG3DVtv1dpmQHQABru9Elx2k3UQHveJnOpY7yGRVMYone5OW32jQbM1S",
+	"EDZ9kve22ss13Lx761hU8gyFtrggThu+4uTMk5uaZQWeXc0uumn33ndd5Je8x0w2SrdHouwElXasupxd",
+	"uKdljYLVPJknf5ld2kUpbLHqdH5/eb6UcmP/WGOkQ/2DVMCanBup9BwEU0puQcmtpnMHC0acJrO0tj+4",
+	"vIBXGAZpTRgzpS+DFJTczuDGJSPOeW8LWeKdsIvqUOn204JaVmhFRKC1nGQOcPYawAx+5PcIv3Xjib+5",
+	"vpJdnWn4zX65sEv/FiiwHXYribYS9zZP5skvXJtXlinp4GbF3/fD1tLzQIeAquDrwrLEUWgFLsXkhYoe",
+	"WYOh+4NDkQdJsTvznIJTBqXcEgSn6TDyaUTEzHHHsnN32ePh0+iCxdXFxSOXK067VNEOvkZuVXh0yZUF",
+	"bNpH7MzlAv7CSHyLlubezY000U1VMbXzU1m71posUfMcLSa7aWq/ITGPrfW4i03LkQbmyPKz3ticV8R9",
+	"VHajchFsHieLw0Lz14f+VKmNBgkjsnPz6056xB/w/HkOwZHZVDb7J5tvu2XWSCHYE5Gh77IIUyBXsNwZ",
+	"1NachQs4j4t0WNufFOht99gBW9O2DUXuG4rAfGaao94M6oDMgOJ6k4Lt8NrZa7LQu9R7usdnju6Eaysq",
+	"3B9ntv2G0AGl2JP4Zgecd+htacy8hDp1Fze51K8DSwgXprqOn77C/PzfgPz+LM4B1HfMfw7MUw4VMESA",
+	"mQyO+kFR22a2wduw63RAAfq190n4vwsPHeNoe6Gbbm8XtK2iGOx6PZSvda3txtw7dQvp2QG8H3kvcHRP",
+	"5J8L1/1WzgFEByY+B54JPu2CFGRvY8jsGjVjXJ5/abttD5MY/REDRPcRauVOgXQn9n7/btrUHQLgP0BY",
+	"MUF97DfTv14+/ftn1o9SFrRzeeaEwfG3XK3lsU8Dfs4KJgg8zmO5RuO0cE1b2psSp6/U/Yksbm/NRDns",
+	"KEztZaHoNbuv57zLXGtUENrCKayUrNw8kUuN3TRQ+LKNV42kIIj2YpTkhvinXwosMV8fDGi3rvBx1hVw",
+	"Jl1Av2hznB9wi7ZFCHICrgoxkd5Peod+ZSt+of3ly4MX2h8jsd8g84Uz69gbSm/HFcAYiYNe/9MpjJ6+",
+	"rdEdB+txufafzU3tVRsP+ConwmdKEwkMZlyz2qvhpl3p0UgXVVt/ljogdRUqB/Sqp4Re4fZVUJ/3xrRq",
+	"qU3s1sdaoI31gtryfBY+Gl6hNqyqZ0uZ7zwlP/3t5vXZh59url5+25YpNWYKbf/u1zevfrq9/Xnx4c3r",
+	"928+puH/cYCXUHHRGNR3gq3lDK4uXoBmux5nXOPHBldSUbwp5Bakcm1+QKZKjgpyLLn1Dl7fNbGkRzq0",
+	"LSQ3eK3vRChwtnef58BXvcIr79ddvRsKZiWNC63NmTq35auxkYrSe1ce/9GJwkPxkLH7GDjyjbYltvas",
+	"XHj3GDjRmg+Xm3ZK7nc6e5tPGZDLi4uLI6yab2D7hPLy++8uQhrJdScQSia0RdNBij4GXH0lYfeX3e17",
+	"2pqZRlkOLZnGb19cgyZW+WRZIzHcuJqtrlnmLts+SuiHsOgUoS+ihH5qpw9eyXz3fPHboLH6MOxFUKD5",
+	"sGdCX8T7aSNde5YUk23QKtW9/08HYoqTeoSEcQuKhunZD4aJnKkcfg2mLG7d7P9Soe6DyjSqJOEZU8/P",
+	"zy+vvptdzC5ml/O/Xvz1yvoTv8SXINY2ZiQoBVfYRTC9b9tNHz49/G8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

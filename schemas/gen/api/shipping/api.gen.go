@@ -204,6 +204,30 @@ type Attempt struct {
 // usable answer came.
 type AttemptOutcome string
 
+// BookEntry One shipment of an order with its labels.
+type BookEntry struct {
+	// LabelsBought Labels ever bought.
+	LabelsBought int64 `json:"labels_bought"`
+
+	// LabelsLive Of those, not voided.
+	LabelsLive int64              `json:"labels_live"`
+	OrderID    openapi_types.UUID `json:"order_id"`
+	ShipmentID openapi_types.UUID `json:"shipment_id"`
+
+	// State label_requested: the label is being bought. label_unknown: the carrier's answer was lost and is being looked up.
+	// labelled: one label is bought. refused: the carrier said no; there is no label. cancelling: the label is being
+	// voided. cancel_rejected: the carrier would not void it; the label is still live. cancelled: the label is void.
+	State ShipmentState `json:"state"`
+}
+
+// BookPage defines model for BookPage.
+type BookPage struct {
+	Entries []BookEntry `json:"entries"`
+
+	// NextAfter The last order of this page, when there may be more.
+	NextAfter *openapi_types.UUID `json:"next_after,omitempty"`
+}
+
 // DeadLetter defines model for DeadLetter.
 type DeadLetter struct {
 	At        time.Time          `json:"at"`
@@ -432,6 +456,18 @@ type Cursor = string
 // Limit defines model for Limit.
 type Limit = int
 
+// ListBooksParams defines parameters for ListBooks.
+type ListBooksParams struct {
+	// AfterOrder Only orders with a higher id than this one.
+	AfterOrder *openapi_types.UUID `form:"after_order,omitempty" json:"after_order,omitempty"`
+
+	// ToOrder Only orders with this id or a lower one.
+	ToOrder *openapi_types.UUID `form:"to_order,omitempty" json:"to_order,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListDeadLettersParams defines parameters for ListDeadLetters.
 type ListDeadLettersParams struct {
 	// Limit How many to return at most.
@@ -561,6 +597,14 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListBooks Every shipment with its labels, by order
+	//
+	// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+	// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+	//
+	// Corresponds with GET /v1/books (the `ListBooks` operationId).
+	ListBooks(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	//
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
@@ -607,6 +651,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
 	ReceiveCarrierWebhook(ctx context.Context, params *ReceiveCarrierWebhookParams, body ReceiveCarrierWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListBooks Every shipment with its labels, by order
+//
+// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+//
+// Corresponds with GET /v1/books (the `ListBooks` operationId).
+func (c *Client) ListBooks(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBooksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListDeadLetters Records that could not be applied, kept with their bytes and headers
@@ -724,6 +786,84 @@ func (c *Client) ReceiveCarrierWebhook(ctx context.Context, params *ReceiveCarri
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListBooksRequest constructs an http.Request for the ListBooks method
+func NewListBooksRequest(server string, params *ListBooksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/books")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AfterOrder != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after_order", *params.AfterOrder, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ToOrder != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to_order", *params.ToOrder, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
@@ -1166,6 +1306,16 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListBooksWithResponse Every shipment with its labels, by order
+	//
+	// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+	// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/books (the `ListBooks` operationId).
+	ListBooksWithResponse(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*ListBooksResponse, error)
+
 	// ListDeadLettersWithResponse Records that could not be applied, kept with their bytes and headers
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -1222,6 +1372,61 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/webhooks/carrier (the `ReceiveCarrierWebhook` operationId).
 	ReceiveCarrierWebhookWithResponse(ctx context.Context, params *ReceiveCarrierWebhookParams, body ReceiveCarrierWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveCarrierWebhookResponse, error)
+}
+
+// ListBooksResponseDefaultHeaders the declared response headers of an HTTP default response for ListBooks
+type ListBooksResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type ListBooksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BookPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListBooksResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBooksResponse) GetJSON200() *BookPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListBooksResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBooksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBooksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBooksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBooksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // ListDeadLettersResponseDefaultHeaders the declared response headers of an HTTP default response for ListDeadLetters
@@ -1547,6 +1752,22 @@ func (r ReceiveCarrierWebhookResponse) ContentType() string {
 	return ""
 }
 
+// ListBooksWithResponse Every shipment with its labels, by order
+//
+// For auditors: narrow rows by order id, which grows with time, and not by the time of the row. A page holds whole
+// orders, so it may be somewhat longer than its limit. Give `next_after` of a page as `after_order` of the next.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/books (the `ListBooks` operationId).
+func (c *ClientWithResponses) ListBooksWithResponse(ctx context.Context, params *ListBooksParams, reqEditors ...RequestEditorFn) (*ListBooksResponse, error) {
+	rsp, err := c.ListBooks(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBooksResponse(rsp)
+}
+
 // ListDeadLettersWithResponse Records that could not be applied, kept with their bytes and headers
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1644,6 +1865,52 @@ func (c *ClientWithResponses) ReceiveCarrierWebhookWithResponse(ctx context.Cont
 		return nil, err
 	}
 	return ParseReceiveCarrierWebhookResponse(rsp)
+}
+
+// ParseListBooksResponse parses an HTTP response from a ListBooksWithResponse call
+func ParseListBooksResponse(rsp *http.Response) (*ListBooksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBooksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BookPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ListBooksResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
 }
 
 // ParseListDeadLettersResponse parses an HTTP response from a ListDeadLettersWithResponse call
@@ -1920,6 +2187,9 @@ func ParseReceiveCarrierWebhookResponse(rsp *http.Response) (*ReceiveCarrierWebh
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListBooks Every shipment with its labels, by order
+	// (GET /v1/books)
+	ListBooks(ctx echo.Context, params ListBooksParams) error
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
@@ -1943,6 +2213,38 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// ListBooks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBooks(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBooksParams
+	// ------------- Optional query parameter "after_order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after_order", ctx.QueryParams(), &params.AfterOrder, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after_order: %s", err))
+	}
+
+	// ------------- Optional query parameter "to_order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to_order", ctx.QueryParams(), &params.ToOrder, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to_order: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBooks(ctx, params)
+	return err
 }
 
 // ListDeadLetters converts echo context to params.
@@ -2188,6 +2490,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 
 	router.GET(options.BaseURL+"/v1/shipments", wrapper.ListShipments, options.OperationMiddlewares["listShipments"]...)
 	router.GET(options.BaseURL+"/v1/shipments/:shipment_id", wrapper.GetShipment, options.OperationMiddlewares["getShipment"]...)
+	router.GET(options.BaseURL+"/v1/books", wrapper.ListBooks, options.OperationMiddlewares["listBooks"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.GetTotals, options.OperationMiddlewares["getTotals"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/carrier", wrapper.ReceiveCarrierWebhook, options.OperationMiddlewares["receiveCarrierWebhook"]...)
@@ -2202,6 +2505,49 @@ type ProblemApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers ProblemResponseHeaders
+}
+
+type ListBooksRequestObject struct {
+	Params ListBooksParams
+}
+
+type ListBooksResponseObject interface {
+	VisitListBooksResponse(w http.ResponseWriter) error
+}
+
+type ListBooks200JSONResponse BookPage
+
+func (response ListBooks200JSONResponse) VisitListBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBooksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListBooksdefaultApplicationProblemPlusJSONResponse) VisitListBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListDeadLettersRequestObject struct {
@@ -2458,6 +2804,9 @@ func (response ReceiveCarrierWebhookdefaultApplicationProblemPlusJSONResponse) V
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListBooks Every shipment with its labels, by order
+	// (GET /v1/books)
+	ListBooks(ctx context.Context, request ListBooksRequestObject) (ListBooksResponseObject, error)
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
@@ -2488,6 +2837,31 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// ListBooks operation middleware
+func (sh *strictHandler) ListBooks(ctx echo.Context, params ListBooksParams) error {
+	var request ListBooksRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBooks(ctx.Request().Context(), request.(ListBooksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBooks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBooksResponseObject); ok {
+		return validResponse.VisitListBooksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // ListDeadLetters operation middleware
@@ -2666,62 +3040,67 @@ func (sh *strictHandler) ReceiveCarrierWebhook(ctx echo.Context, params ReceiveC
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5Ftbb9w4sv4rhM4B8nDkdttxkpn2kycns8lOdh3EAbLAOGiwxeoWpyVSISl3GoH/+6J40aVF9WXGO9jF",
-	"vgRuiSKLVV9dviLzPclkWUkBwuhk9j2pqKIlGFD21+taaanwLwY6U7wyXIpklnzKgQj4ZuaZHUDkkpgc",
-	"SEVXQBawlAquiazo1xomSZpw/ORrDWqbpImgJSSzxH2YpInOcigpLlHSb+9BrEyezC6n0zQpuQi/L9LE",
-	"bCv8ThvFxSp5fEyT97zkZijbW7khJRVbYiRRYGolCDWklNqMyVLYibqiMFjSujDJ7AXKQb/xsi5bqdyv",
-	"ViYuDKxAJY8olQJdSaHB6u+DkosCSvwzk8KAsPLSqip4RlHe88qN+L/fNAr/vSPD/ypYJrPkf85bA527",
-	"t/o8zGtX7G//c04N2VBNNkqKFaGCkQ0+MpIwSehC1oZwq4ocKPN2/ghGbc9ulgYixr6DTAqmU7LJQRBu",
-	"CNdkI5XJSSZLLlZkQbN1SqgmFCcgV5c/2mVfTJ9PelodqgvF93vCATeMKdAOh0pWoAx3esy42XZmCCBI",
-	"k0zWwqjtUOh3d7fk+cXLl2cXhBZVTs8uUZbB9wUXbgVuoNTRJfwDqhTd4m8HmsjASmpDi3kmWfy9ghV3",
-	"Rh5iWcHXmitgyexXt0AQLXV778/e7vtLI59c/AaZwXVujIGyMkMtUvdiLiT+WkpVUuPs8fwyGaIZkWUo",
-	"L6KbAcGAzanpzcSogTPDrfiDL2RtMulUtw/aXvpbPxoBAsKcsNKONjubbqfao7bbVsw+oqjQG1DAZjbU",
-	"ZVQpDoqEpxMipJnj/DMiJMmkEJDhlynREt/l6CkZFSSnD0ByWlUg8LNatBPj56n1HSHvRa3pogC/Aslo",
-	"CZN7kaDqMfz82giEgcyvnaRJO19nl60V/h8oew/GO/ouPo63JijlEsPgDWe9Weqas9gEa4h7tFwuNZhd",
-	"gL68igK0ospw473qCEAroD7O7oQ4Y1WNzpWSpVQEvtGyKoDUgkEmmX0rFcmpYAWoeUUFz6IBRQFT/AHE",
-	"Sa5hZMWzw4HBKdKO7W690Vmzv2CeNBnBeouCD3QFQyQwoGxe2AH96LjPczvQioXNtlwY6v9mgeglUljf",
-	"Kqg2tpaYHPTunqCxnb6nCygiCcW579xuJ1bd+AHPNJEbQTgLJY7OeVWCMFHjZ1KbecmF2+IR+M1qpUBk",
-	"I/nr6vLiVTxr4abmRzqaNtQcjLpWTXd2JNpO0WzNxWou6nIB6jAyG4HCcqOmuAvShCiG04A2NozVYi3k",
-	"BvFb1SrLqbZPFSxr99eD5Gze/cA/wBWa3yOB77YCRUOoiObF45EeMmwE5gwyfmpmXFJe1ArmWUF1vAZp",
-	"RozVFmsu2CGpGw38goMx1IYHx0KpUf1J2zsKgI1wDQg9GOaaiwx+Z/Lv7dBrKQi0s520hUEMvH3ldfC7",
-	"qLceePthdyTwdZ1lAMw+RauPoPkDzdbRyG098Xgku/AYwXHlFjg6yMDXI1PwBvgqN/PVURFyx5wdodyS",
-	"nenSsPWY9To8rB9mP/78mvx49eIV8TyMuJJXY9jdyRje9WKFg6sZKiVXipb6mjCZ6cDsNMmRGTlubEsL",
-	"muXRqN5W2xFGxwOh23CTE5NzTTyAdijeZLRaOx4VXl1vbBERAQcX2lDvlWNBwiOnv5WfuWDa5tEgPPcp",
-	"X670NaGFlvano6bkH2cf3bCzd2yk2jJqO6cHeGvB19CdtsN2J1GMYoCodYyyponhpoA9RHFXCiywQvGA",
-	"GMIVW3dS/EzBErAIOBzN7NsgQSNl6qC5B/ZvQq3el+xWALFtDjQCDRY5FvlYJKm6QMX6hsNCyTWIA9Ae",
-	"0gURQzwo8B0l344iXM+I7dukpKImt9W4NWd0wea7uOB229t29pTwpe9sCGnsygvJtvGpJaIhMvFf727/",
-	"TvxbwoWRzTzXBBPL1vkubZc9XN+GxbyRG02OWPuBM1BvHkKfiTHLEGjxoWNQo2rYbRrdCAL4FaG6x243",
-	"UjFNuJkQG4Sg0IBqymWBjzVZQ2Xcrni3Im5luvPl8mgFHu/qKKCnVhlNYDsqwgW53hkoYxGuKRyOn7It",
-	"MGPzKQbq2GTq09wJ8dpXA5GF2+gSj9XLWu/vWbkBexxY0xU9ukzIeTU38mB97fuA/gs01JOynWD9EwhP",
-	"mtQVOxGUO77c3UoHEa0Gu9Zqq9SgswDxDj56OO25TU/cL3sc0zrAsIrkIpR+Az18rakwvh87KOD2dcfT",
-	"RK/rI7ikX9sN76y3bxvxNsYT9RxaFJ4eYO7qsqRqO3TNEXDovdtsSER/K45+N4Ri5ne0gAKD9AJsk17W",
-	"q9xM3OO5Jxy9XuYzHXqNmM0L6UvLZoZCyjUwUleTe2FnKXApKbpL+UU8Ze+3SjXljAh5jQ8VuFzrPp2Q",
-	"DMvJouBiFRP+XjhiH8Y1lH+2k63qgtkEjsMJN9f9ubThRUEK/gDNggNl4Zf9NuuOcgPRmLecLSij16to",
-	"d9T86HYqmvWj9G4XPadlz/ZM5Eky60m5q5dvhoWXzmXle2ou1FpKhBawq4wU+U+QpP4L0kgseQQsnJYc",
-	"PklDCz3WXJg7Lx8a2DYTNFaSKkSCLtkZb4P6ebmYM1kvxmemGgMQImaTSw0kdAlD3W4dkmzhxHUxIkTo",
-	"EXI2qSFtIgqw0+b13cg9M58wa6zj2phid8n+1oYKjhn9MyxyKdcNe9gJOL8jcFhKMVZGuIXHG/CVZzPP",
-	"NBG0tBTaNjkcS7Pn2JM/cMzod9s5ZqzotpCUxaVBFofkiBt3EBct25XMQOsTlaQgA/5w8kejUfa2Vk5h",
-	"nsoFPRIFFVCDW0h7JxmEx3srWtYqtsDnnGd5O21OtT237DPAYVfkQFBzi3Uwk4Z2Rwco/RjXi2hdNbYg",
-	"aK16CPHxAtJKc3zR13OhP+0MzAu5Z4ejZ9obuYYZoYLAcgmZa+NwQWyQsMVfr7yiIQJTFDODCdFgjK2h",
-	"wgF3d4IJ6VWZTqp7sYBCipUmpj0Wx3rw2jUTKOYPzsBOv6Hc2JKQkowWhb+90k6GkUAKwo0mG7rtl224",
-	"NdslthL2eux+2kjl9WgbUksZaRQDZdq3Wb3zVHbDUq3RC2TB9KzxKW1djCviqVrQJVeh4A21gyZUASkp",
-	"c2OaspAstvcik2VJBdMY/KhwJdIzTZAvpkTYPCvxH9sOvvnwzmmg4BkIba2NijR8aSvF5KaiWQ5nl5Np",
-	"e/Wp86ztbSYfIZO10u02kzR5AKWdKi4mUzdcViBoxZNZ8nxyYWetqMmtl5w/XJwzoOysc4i8csf6DWV9",
-	"xzCzc23ag2PHbtsbaL/G/a0dcu4ugT2mBwf6q2yPX3auaF1Op3uuZ512LWvnWD1yO+tW+FtycklQP8Tr",
-	"Z+K6pP7WWXyVRuzO9a800YEiWKsp216nhmQNF1oAsTsClnb6dQ6Mi60BbYEXLoOliaEr3Ts708kXXAhN",
-	"2uPBo/ZssD205q42im0vF2nXKUe3DnQgdmGv2ztpDHOgpkeIRFZvV7YnEZYlUjN6bbFpyhyFhx2CcARK",
-	"/63g3GuuHABzo8enQDKCqBtLBWxAG7LkSpsOQjs9kwFAz793eNLjKFz/Ag1ah2C1AMCQ1rF/j3y1Wdg1",
-	"1Y8H459htpjJPvWusPxxSyEEmkLSHwRgiQmlTkPyS313BcMM5qytS/q2HeQPSZrbdP566n4jm4aejtnU",
-	"E9h/oZL9CiMqdhI+iSs45ut4XiCMVpVI7VJU4AIITkgVsCa279xfKoCt7CnSvuC+ccXiWVv0jkb4bqF7",
-	"XJR3kzYVHEZ4V8KFo1En72jE75KA+JXxFy8OXhnfJ1n3XN1zDJQN66AoX4pJ2evA/H4howpoGM1x+Nzl",
-	"t/9puWfAzQ7kH2fFp/A4B2pXRXVjUyC6acvPjETPA5eYUgchSxEy37EwOZQdr/MeNvQ5fd5p6FZSR1pg",
-	"d3wlwHbjg59yNgl/Gl6CNrSsJgvJtl6St3+7eX129/bm8sXLhstpyBTYA//Pb356e3v7y/zuzeuPbz6l",
-	"4f9IkBek5KI2oO8FXckJuZxeEU23HYW4k2JbKUmFVaWQGyKxmLRMkqoC1cUAA5TaNhcnUSUd0Ulz5uyu",
-	"zOl7EejgYotZBIrljPBlh53yLjn1mSLEkbRnK94wVT+soayWIfUD2kfXOnjtvvXAOxTUPgVFPNOEs7Td",
-	"IhcuyTUKaIKFK7Fbl/Yrnb1jY+HiYjqdHhHG/EUXYm/KkYsfX03df9Ww0ayxA1JzbUF0UKJPAU5/ULCH",
-	"i7RFHl8JamplNbSgGl5eXRONqqKF5cAaUOHGUl+iK5qBPijoXZh0TNCrqKBfmltKP0m2fbKY1b+A8djv",
-	"02CF+DgImFfxduOOiz1FWPtE12B9yU7dz7qpB0a4jYXVKw65M1Qwqhj5HAJXPJbZC4DqIXhKrQq0mTHV",
-	"7Pz84vLVZDqZTi5mP0x/eG6Thp/i+25RrW3yCQmvrVA6T5tVH788/jMAAP//",
+	"5Ftbbxu5kv4rhd4F8rBt+RInmZGfnKxnkp3scRAHyAHGgUI1S2qOuskOyZYiBP7vB7z1RWLrknjmYHBe",
+	"DKvFJotVH+vysfQtyURZCY5cq2T8LamIJCVqlPbTq1oqIc1/FFUmWaWZ4Mk4+ZAjcPyqJ5kdAGIGOkeo",
+	"yBxhijMh8QpERb7UOErShJlXvtQo10macFJiMk7ci0maqCzHkpglSvL1LfK5zpPxxdlZmpSMh8/naaLX",
+	"lXlPacn4PHl4SJO3rGR6W7bXYgUl4WvQAiTqWnIgGkqh9JAshZ2oKwrFGakLnYyfGTnIV1bWZSuV+9TK",
+	"xLjGOcrkwUglUVWCK7T6eyfFtMDS/JsJrpFbeUlVFSwjRt7Tyo34nz+UEf5bR4b/ljhLxsl/nbYGOnXf",
+	"qtMwr12xv/2POdGwIgpWUvA5EE5hZR5pAVQAmYpaA7OqyJFQb+f3qOX65HqmMWLsO8wEpyqFVY4cmAam",
+	"YCWkziETJeNzmJJskQJRQMwEcHnxs1322dnTUU+r2+oy4vs9mQHXlEpUDodSVCg1c3rMmF53ZgggSJNM",
+	"1FzL9bbQb+5u4en58+cn50CKKicnF0aWrfcLxt0KTGOpokv4B0RKsjafHWgiAyuhNCkmmaDx7yXOmTPy",
+	"NpYlfqmZRJqMf3cLBNFSt/f+7O2+PzXyiekfmGmzzrXWWFZ6W4vEfTHhwnyaCVkS7ezx9CLZRrNBlias",
+	"iG4GOUU6Ibo3EyUaTzSz4m+9IWqdCae6XdD20t/60QYgyPURK21os7PpdqodarttxewjinC1Qol0bF1d",
+	"RqRkKCE8HQEXemLmHwMXkAnOMTNvpqCE+S43JyUjHHKyRMhJVSE3r9W8ndi8ntqzw8U9rxWZFuhXgIyU",
+	"OLrniVG9cT+/NwIZR+bXTtKkna+zy9YKL4VY3MSPzC1HUDmrSuTaeHTCQUiKElZM58C0goJMsVDmIPWB",
+	"5Z5PpqKe5xGP/NZ+DbhECW6MmaKLv+eXUfz5eQu2jNjj1sQcoTA12oWlYBTpgfPabU0Y7UGqrhmN4Tao",
+	"5ODxmui9KL/zk97ZwZuYbeTrrx7mTjcU3ldUDNvG6u/IHLd9AnIt2YYL3CV4i5+YazQpAYlHEZMyFERp",
+	"jymbMTBlUwYfWXSOEqEka5gilEJiz5pxdW8oLuwmpoP/RULfovbCbXrGw/0YSulSoq1vDgTIAuOxTMxm",
+	"CvWmax6AcEWkZtrHkwNcuUTiM4yN4K6tkzFhJYWZkIBfSVkVCDWnmAlqvxUScsJpgXJSEc6yaCiVSCVb",
+	"Ij8qKGhRsWx/SHSKtGO7W2901uwvmCdNBrx8i4L4eaBI6KSwAw4/FB1oDZ2KbCCTvp4q624t/N0BMUdi",
+	"tBfqPUFjO7VeN5JKucA1sduJHVI/4IkCseLAaEjugyeKGj8TSk9Kxt0WD8BvVkuJPBvI3C4vzl/E8zWz",
+	"qUf1xFZN3g2niZYkWzA+n/C6nKLcj8xGoLDcoCnugjQhfptpUGkbwGu+4GJl8FvVMsuJsk8lzmr3nwlv",
+	"k+4L/oFZofk8EPJvK5QkuIpoRng40kNuGYE5xYwdmxPOCCtqiZOsICqefTcjhrLqBeN0n9SNBn4zg42r",
+	"DQ8OhVKj+qO2dxAAG+EaEHowTBTjGX5n2tvboddSmz/0tpO2MIiBt6+8Dn6n9doDbzfsDgS+qrMMkdqn",
+	"xuoDaH5HskXUc7sc6GAkO/cYwXHlFjjYyeCXA0PwCtk815P5QR5yw5wdodySnelC+he1XoeB6LvZ97+8",
+	"gp8vn70Az0CAK/Yi2X04erHEweUMlRRzSUp1BVRkKnAaCnKigDhWyKYWJMujXr2tMyNcBgtUhi1DbNLo",
+	"AbRBbowGs7XDUeHVdWOTiAg4GFea+FM55CQ8cvpb+YVxqmwcDcIzH/LFXF0BKZSwHx0pA/88ee+Gnbyh",
+	"A9mWluuhXLthbAq2wO60HZ5nFMWocRC1ipE1aaKZLnAHRbIphUmwQvJgMNRP5yU7kThDkwTs92b22yBB",
+	"I2XqoLkD9jchV9+udC3BZ4xAgkUORb5JkmRdGMV6qm0qxQL5Hmhvlws8hnhTAzku1ROxwNQYLGOZQkV0",
+	"brNxa87ogs17ccHtttft7Cmwmef0TBltVp4Kuo5PLQwaIhP/393tP8B/C4xr0cxzBSawrN3ZJe2y+/Pb",
+	"sJg3cqPJAWsvGUV5swwMK6W2QiDFu45Btaxxky695oDmLSCqx+ushKQKmB6BdUJYKDRqykVhHitYYKUD",
+	"MdLZTCtTqPAHM/A4nymRHJtlNI7tIA8X5HqjsYx5uCZxOHzKNsGMzXcM1+LD3BH+2mcDkYVb7xL31bNa",
+	"7WZr3YAdB1iROTmGRZposTe/9gz4X8Q7HVLwpEld0SNBuXGW+yRWl93yGuxaq81Sg84CxDv46OG0d2x6",
+	"4n7acTDtAdjOIhkPqd+WHr7UhGt/E7GVwO26F0oTtagPqCX92m54Z71d24jTGI/EObQoPN7B3NVlSWI8",
+	"4QA41M5tNkVEfyuu/G4KirHf0RQL46SnaK+nHOXsHk98wdFj8Z+owLKbaF4In1o2MxRCLJBCXY3uuZ2l",
+	"MEsJ3l3KL+JL9v4lgSKMAhdXnuK0sda9OoLMpJNFwfg8Jvw998S2H9eU/OONaFUXtOHBgemr/lxKs6KA",
+	"gi2xWXBLWebN/gXDhnJDoTFpa7agjB5X0e6o+dBlKpr1o+XdJnqOi57tbeCjRNajYlcv3mwnXioXlefU",
+	"nKu1JZGxgF1lIMl/hCD1HxBGYsEjYOG44PBBaFKoIXLhT7vhYnxCRT0dnpko44AMYla5UAiBJQx5uz2Q",
+	"sMZ/982an9ezkTtmPmLWGOO6fffll+xvbVvBMaN/xGkuxKKpHjYcznc4DltSDKURbuFhAr7y1cwTBZyU",
+	"toS2JIer0mwHx+gHLtj9bjsX7BVZF4LQuDSmijPFEdPuCjqatkuRoVJHKklihmx59EuDXva2lk5hvpQL",
+	"egSJFRJttpD2bjKAxbkVJWoZW+BjzrK8nTYnyt7Y9yvAbVZkj1Nzi3Uwkwa6owOUvo/rebSuGlsQtFbd",
+	"h/iBe+HlUUlf7wj9ZXdgXsgdOxzs5liJBY6BcMDZDDNH4zAO1knY5K+XXpHggYkRM8MRKNTa5lChtaM7",
+	"wQh6WaaT6p5PsRB8rkC3DSEmH7xyZAIx8YNRtNOvCNM2JSSQkaLwfVvtZMYTCG6bMlZk3U/bzNYsS2wl",
+	"7HHsftpI5vVgCamZiBDFSKjyNKs/PJXdsJALcwpEQdW4OVPKHjEmwZdqQZdMhoQ35A4KiL3up25MkxbC",
+	"dH3PM1GWhFPV7UN5osDUiylwG2eF+WPp4Ot3b5wGCpYhV9baRpGazWymmFxXJMvx5GJ01jb9dZ613Gby",
+	"HjNRS9VuM0mTJUrlVHE+OnPDRYWcVCwZJ09H53bWiujcnpLT5fnpVIiF/TDHSEj/RUggNWVaSDUGTqQU",
+	"K5BipWC69t0RjKawst5mbr9w1DcrMXQHaTPWmMM8DCSrFKsRXDu+3RFVq1wUeM/tpMp2IjEdOiyUKNFa",
+	"1YDSqpI4QNl2yBH8ypYIn9uWjs/WFm52ouCzfTixU38OEpjRzhRNef6GmiyGKf3SKiXtdZj+vs3MFl4H",
+	"KnCGOZvnViVOQmtxwQcbSzti9ZoP9zaS7BXFrswoGPNBIUy5uEMOLb5PiJiXbVV26ppeHz5tNJpenJ3t",
+	"aDI9rrm0aRaKdJd6dImZBWzaRezI0d2+cTa+RCNzp4M1TVSo9ZKbJcp1G583Gs/a5YzqyFz1LjpV8slM",
+	"Zs4fRUJPOk0c/hhuY7Jt3Igg8zBL7DeZb6L+U2220dYSsdwtx8Z2Rj/g9fMYZjNeU9rrLaIha7iIKYLd",
+	"EdK0w5e7YDBda1TWmYU25N0m7fFQg/ZsYstBfqabC6qmI60px2Onustd/qBraVdm3qvZ0nVo5YYUPQgP",
+	"W/2Ffy8498jNPWBu9PgYSDYg6uYyHFeoNMyYVLqD0A5nuQXQ028dnuJhEK6/YoPWbbBaAJiUomP/HvnR",
+	"ZsHuUutwMP4VZouZ7EOvhezHLdXrVm4ChS1W0pB8pp7dNG7G5Ixrl3RbOtZfUjZ93P6HEbuNrBt6aMim",
+	"nkD6E5XsVxhQsZPwUY6CY54czxIIG6vKgi0xNQqcIpgJiUTa+PaN/sEC6XxvvF65Yu2kLToHPXy30DzM",
+	"y7tJmwrKeHhXQoXWBCfvoMfvFuHxHys9e7b3x0q7JOv2tfga38hm6pAoXxGTsseAfr+QUQU0jMJh+Nzk",
+	"l/5usWeLG9kTf5wVHyn7NXjQodQOvikQTWnLj2hhTh66wJQ6CNliLiNNPVh2Tp0/YdtnTp12LlQqoSL1",
+	"6h2bc7S3YeGcMjoK/5r6U2lSVqOpoGsvyev/v351cvf6+uLZ84ZLUZhJtA03H29evr69/W1yd/Pq/c2H",
+	"NPw6D55ByXitUd1zMhcjuDi7BEXWHYW4Tg2bKQlpskouVqYcm64tk0NkYdRF0TgouW4al41KOqJD0/Ph",
+	"WlbVPQ90zHRtoggWszGwWYcdYl1yyEeK4EfSnq1YwxT5YQ1lFCmL3zvq7pV71wNvn1P7EBTxRFmeoNki",
+	"4y7INQponIVLsdsj7Vc6eUOH3MX52dnZAW7MN5qB7VSF859fnIWfcjDV2mFl8GtBtFeiDwFOPyjY8jxt",
+	"kcfmnOhaWg1NicLnl1egjKpIYTkohUbh2lJPoCqSodor6F2YdEjQy6ign5ouwZeCrh/NZ/UboB76PKnJ",
+	"EB+2HOZlnO7fOGKP4dY+kAXas7T0PyzrnJfUAyN0Q5rs1Qy504RTIil8DI4r7stsA65chpNSy8LYTOtq",
+	"fHp6fvFidDY6G52Pfzr76akNGn6Kb5tJtbLBJwS8NkPpPG1Wffj08K8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
