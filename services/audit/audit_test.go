@@ -1,11 +1,9 @@
 package audit_test
 
 import (
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +16,6 @@ import (
 	"recourse.dev/pkg/service"
 	auditapi "recourse.dev/schemas/gen/api/audit"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
-	inventoryapi "recourse.dev/schemas/gen/api/inventory"
 	paymentapi "recourse.dev/schemas/gen/api/payment"
 	shippingapi "recourse.dev/schemas/gen/api/shipping"
 	"recourse.dev/services/audit"
@@ -28,173 +25,137 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("internal/poll.runtime_pollWait")) // http.DefaultClient keeps connections
 }
 
-// entry is a line of a provider's ledger.
-type entry map[string]any
-
-// world is everything that an audit reads; each test changes one thing of one in which everything adds up.
-type world struct {
-	completed, cancelled coordinatorapi.Order
-	reservations         []inventoryapi.Reservation
-	total                inventoryapi.Total
-	payments             paymentapi.Totals
-	gateway, carrier     []entry
-	// away answers 503 for every path with this prefix.
-	away string
-}
-
-func newWorld() *world {
-	line := func(order *coordinatorapi.Order, state string, shipped int64) inventoryapi.Reservation {
-		return inventoryapi.Reservation{
-			ReservationID: uuid.New(), OrderID: order.ID, State: inventoryapi.ReservationState(state),
-			Lines: []inventoryapi.ReservationLine{{Sku: "MUG", Quantity: 2, Shipped: shipped, Released: 2 - shipped}},
-		}
-	}
-	w := &world{}
-	for _, o := range []*coordinatorapi.Order{&w.completed, &w.cancelled} {
-		o.ID, o.Currency, o.TotalMinor = uuid.New(), "EUR", 500
-		o.Lines = []coordinatorapi.OrderLine{{Sku: "MUG", Quantity: 2, UnitPriceMinor: 250}}
-	}
-	w.completed.Status, w.cancelled.Status = coordinatorapi.OrderStatusCompleted, coordinatorapi.OrderStatusCancelled
-	w.reservations = []inventoryapi.Reservation{line(&w.completed, "consumed", 2), line(&w.cancelled, "released", 0)}
-	w.total = inventoryapi.Total{Sku: "MUG", Agree: true}
-	w.total.Ledger.Received, w.total.Ledger.Shipped, w.total.Levels.OnHand = 10, 2, 8
-	books := `{"currencies":[{"currency":"EUR","intents":{"captured":500},"journal":{"captured":500}}]}`
-	if err := json.Unmarshal([]byte(books), &w.payments); err != nil {
-		panic(err)
-	}
-	done, undone := w.completed.ID.String(), w.cancelled.ID.String()
-	w.gateway = []entry{
-		{"kind": "authorize", "order_id": done, "amount": 500, "currency": "EUR"},
-		{"kind": "capture", "order_id": done, "amount": 500, "currency": "EUR"},
-		{"kind": "authorize", "order_id": undone, "amount": 500, "currency": "EUR"},
-		{"kind": "void", "order_id": undone, "amount": 500, "currency": "EUR"},
-	}
-	// Shipments have the ids of their orders here.
-	w.carrier = []entry{
-		{"kind": "label_bought", "reference": done},
-		{"kind": "label_bought", "reference": undone},
-		{"kind": "label_refunded", "reference": undone},
-	}
-	return w
-}
-
-func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
-	if w.away != "" && strings.HasPrefix(r.URL.Path, w.away) {
-		http.Error(out, "away", http.StatusServiceUnavailable)
-		return
-	}
-	orders := map[string]coordinatorapi.Order{w.completed.ID.String(): w.completed, w.cancelled.ID.String(): w.cancelled}
-	var answer any
-	switch path := r.URL.Path; path {
-	case "/coordinator/v1/orders":
-		next := "more" // two pages
-		page := coordinatorapi.OrderPage{Orders: []coordinatorapi.OrderSummary{{ID: w.completed.ID}}, NextCursor: &next}
-		if r.URL.Query().Get("cursor") == next {
-			page = coordinatorapi.OrderPage{Orders: []coordinatorapi.OrderSummary{{ID: w.cancelled.ID}}}
-		}
-		answer = page
-	case "/inventory/v1/totals":
-		answer = inventoryapi.TotalPage{Totals: []inventoryapi.Total{w.total}}
-	case "/inventory/v1/reservations":
-		answer = inventoryapi.ReservationPage{Reservations: w.reservations}
-	case "/payment/v1/totals":
-		answer = w.payments
-	case "/shipping/v1/shipments":
-		page := shippingapi.ShipmentPage{}
-		for _, o := range orders {
-			page.Shipments = append(page.Shipments, shippingapi.ShipmentSummary{ShipmentID: o.ID, OrderID: o.ID})
-		}
-		answer = page
-	case "/gateway/admin/ledger":
-		answer = w.gateway
-	case "/carrier/admin/ledger":
-		answer = w.carrier
-	default:
-		answer = orders[strings.TrimPrefix(path, "/coordinator/v1/orders/")]
-	}
-	_ = json.NewEncoder(out).Encode(answer)
-}
-
-func (w *world) serve(t *testing.T) audit.System {
-	t.Helper()
-	server := httptest.NewServer(w)
-	t.Cleanup(server.Close)
-	at := func(name string) string { return server.URL + "/" + name }
-	return audit.System{
-		Coordinator: at("coordinator"), Inventory: at("inventory"), Payment: at("payment"), Shipping: at("shipping"),
-		Gateway: at("gateway"), Carrier: at("carrier"),
-	}
-}
-
 func TestConservation_adds_up(t *testing.T) {
 	t.Parallel()
-	r, err := audit.Conservation(t.Context(), newWorld().serve(t))
+	w := newWorld()
+	r, err := audit.Conservation(t.Context(), w.serve(t))
 	require.NoError(t, err)
 	require.Empty(t, r.Findings())
 	require.True(t, r.AddsUp)
 	require.Equal(t, 2, r.Orders)
 	require.Zero(t, r.Open)
+	require.Nil(t, r.Since)
+	require.Empty(t, r.NotCompared)
 	require.Equal(t, map[string]int{"completed": 1, "cancelled": 1}, r.ByStatus)
 	require.Equal(t, []auditapi.SKUBalance{
 		{Sku: "MUG", In: 10, Shipped: 2, OrderedLeast: 2, OrderedMost: 2, OnHand: 8, AddsUp: true},
 	}, r.Skus)
+	charged := int64(500)
 	require.Equal(t, []auditapi.CurrencyBalance{
-		{Currency: "EUR", Charged: 500, Booked: 500, OrderedLeast: 500, OrderedMost: 500, AddsUp: true},
+		{Currency: "EUR", Charged: &charged, Booked: 500, OrderedLeast: 500, OrderedMost: 500, AddsUp: true},
 	}, r.Currencies)
 	require.Equal(t, 1, r.LabelsLive)
+	for _, path := range w.requests {
+		require.NotContains(t, path, "/v1/orders/", "nothing is asked about a single order")
+	}
 }
 
-// Every kind of difference is found, and said of the right order.
+// A real system has no ledger of the gateway or the carrier to read. What the others say is compared all the same.
+func TestConservation_does_without_the_providers(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.gateway, w.carrier, w.away = nil, nil, "/gateway"
+	system := w.serve(t)
+	system.Gateway, system.Carrier = "", ""
+	r, err := audit.Conservation(t.Context(), system)
+	require.NoError(t, err)
+	require.Empty(t, r.Findings())
+	require.Equal(t, []auditapi.ReportNotCompared{auditapi.Gateway, auditapi.Carrier}, r.NotCompared)
+	require.Equal(t, []auditapi.CurrencyBalance{
+		{Currency: "EUR", Booked: 500, OrderedLeast: 500, OrderedMost: 500, AddsUp: true},
+	}, r.Currencies)
+
+	w.payments[completed].Intent.Captured, w.payments[completed].Journal.Captured = 400, 400
+	w.books[completed].LabelsLive = 0
+	r, err = audit.Conservation(t.Context(), system)
+	require.NoError(t, err)
+	require.Equal(t, []audit.Finding{
+		{Order: w.id(completed), What: "completed order: the payment service captured 400 of 500"},
+		{Order: w.id(completed), What: "completed order: 0 live labels, by the shipping service"},
+	}, r.Missing)
+}
+
+// Every kind of difference is found, and said of the right order, while other orders are open.
 func TestConservation_names_the_order(t *testing.T) {
 	t.Parallel()
-	const completed, cancelled, nobody = "completed", "cancelled", ""
+	stranger := uuid.Must(uuid.NewV7()).String()
+	const nobody = -1
 	for _, tt := range []struct {
 		name   string
 		damage func(w *world)
 		list   func(r *audit.Report) []audit.Finding
-		order  string
+		order  any
 		what   string
 	}{
 		{"charged twice", func(w *world) { w.gateway = append(w.gateway, w.gateway[1]) }, doubled, completed, "captured 2 times"},
 		{"blocked twice", func(w *world) { w.gateway = append(w.gateway, w.gateway[0]) }, doubled, completed, "authorized 2 times"},
 		{"two labels", func(w *world) { w.carrier = append(w.carrier, w.carrier[0]) }, doubled, completed, "2 labels bought"},
-		{"never charged", func(w *world) { w.gateway = w.gateway[:1] }, missing, completed, "captured 0 of 500"},
-		{"no label", func(w *world) { w.carrier = nil }, missing, completed, "0 live labels"},
+		{"two labels in our books", func(w *world) { w.books[completed].LabelsBought = 2 }, doubled, completed, "2 labels bought"},
+		{"never charged", func(w *world) { w.gateway = w.gateway[2:] }, missing, completed, "captured 0 of 500"},
+		{"no label", func(w *world) { w.carrier = w.carrier[1:] }, missing, completed, "the carrier has 0 live labels"},
+		{"no label in our books", func(w *world) { w.books[completed].LabelsLive = 0 }, missing, completed, "0 live labels"},
 		{"still blocked", func(w *world) { w.gateway = w.gateway[:3] }, held, cancelled, "blocks 500"},
-		{"label not voided", func(w *world) { w.carrier = w.carrier[:2] }, held, cancelled, "1 live labels"},
-		{"still reserved", func(w *world) { w.reservations[1].Lines[0].Open = 2 }, held, cancelled, "reserves 2"},
+		{"label not voided", func(w *world) { w.carrier = w.carrier[:2] }, held, cancelled, "the carrier has 1 live labels"},
+		{"label not voided in our books", func(w *world) { w.books[cancelled].LabelsLive = 1 }, held, cancelled, "1 live labels"},
+		{"still reserved", func(w *world) {
+			w.reservations[cancelled].Skus[0].Open, w.reservations[cancelled].Skus[0].LedgerOpen = 2, 2
+		}, held, cancelled, "reserves 2"},
 		{"nobody's money", func(w *world) {
 			w.gateway = append(w.gateway, entry{"kind": "authorize", "order_id": "stranger", "amount": 1, "currency": "EUR"})
 		}, held, "stranger", "does not have"},
-		{"goods of a cancelled order left", func(w *world) { w.reservations[1].Lines[0].Shipped = 2 }, stock, cancelled, "2 units of MUG left the stock, not 0"},
-		{"goods of a completed order stayed", func(w *world) { w.reservations[0].Lines[0].Shipped = 0 }, stock, completed, "0 units of MUG left the stock, not 2"},
-		{"goods left without an order", func(w *world) { w.total.Ledger.Shipped = 3 }, stock, nobody, "3 units left the stock"},
-		{"reserved for nobody", func(w *world) { w.total.Levels.Reserved = 1 }, stock, nobody, "1 units are reserved"},
+		{"nobody's payment", func(w *world) {
+			p := w.payments[cancelled]
+			p.OrderID = uuid.MustParse(stranger)
+			w.payments = append(w.payments, p)
+		}, held, stranger, "1 payments"},
+		{"nobody's label", func(w *world) {
+			w.carrier = append(w.carrier, entry{"kind": "label_bought", "reference": stranger})
+		}, held, "shipment " + stranger, "does not have"},
+		{"goods of a cancelled order left", func(w *world) {
+			w.reservations[cancelled].Skus[0].Shipped, w.reservations[cancelled].Skus[0].LedgerShipped = 2, 2
+		}, stock, cancelled, "2 units of MUG left the stock, not 0"},
+		{"goods of a completed order stayed", func(w *world) {
+			w.reservations[completed].Skus[0].Shipped, w.reservations[completed].Skus[0].LedgerShipped = 0, 0
+		}, stock, completed, "0 units of MUG left the stock, not 2"},
+		{"sold and not in the catalogue", func(w *world) { w.orders[completed].Lines[0].Sku = "CUP" }, stock, completed, "0 units of CUP left the stock, not 2"},
+		{"goods left and nobody booked them", func(w *world) {
+			w.reservations[completed].Skus[0].LedgerShipped = 3
+			w.total.Ledger.Shipped, w.total.Agree = 3, false
+		}, stock, completed, "says 2 shipped and 0 reserved, and its movements 3 and 0"},
+		{"a level that is no sum", func(w *world) { w.total.Levels.OnHand = 9 }, stock, nobody, "MUG: levels, ledger and reservations"},
 		{"torn stock books", func(w *world) { w.total.Agree = false }, stock, nobody, "do not agree"},
-		{"torn payment books", func(w *world) { w.payments.Currencies[0].Journal.Captured = 1 }, money, nobody, "differ"},
+		{"torn payment books", func(w *world) { w.payments[completed].Journal.Captured = 1 }, money, completed, "differ"},
 		{"payment service wrong", func(w *world) {
-			w.payments.Currencies[0].Intents.Captured, w.payments.Currencies[0].Journal.Captured = 1, 1
-		}, money, nobody, "the payment service says 1"},
+			w.payments[completed].Intent.Captured, w.payments[completed].Journal.Captured = 1, 1
+		}, money, completed, "the gateway charged 500 and blocks 0, the payment service says 1 and 0"},
+		{"paid in another currency", func(w *world) { w.payments[completed].Currency = "USD" }, money, completed, "in USD and not in EUR"},
+		{"charged in another currency", func(w *world) { w.gateway[1]["currency"] = "USD" }, money, completed, "USD: the gateway charged 500"},
 		{"charged beside the orders", func(w *world) {
-			w.gateway = append(w.gateway, entry{"kind": "capture", "order_id": "stranger", "amount": 1, "currency": "USD"})
-		}, money, nobody, "USD: the gateway charged 1"},
+			w.gateway = append(w.gateway, entry{"kind": "capture", "order_id": stranger, "amount": 1, "currency": "USD"})
+		}, money, stranger, "USD: the gateway charged 1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld()
 			tt.damage(w)
-			order := map[string]string{completed: w.completed.ID.String(), cancelled: w.cancelled.ID.String()}[tt.order]
-			if order == "" {
-				order = tt.order
+			w.add(coordinatorapi.OrderStatusCompleted) // by itself; it is open as yet
+			w.orders[2].Status = coordinatorapi.OrderStatusProcessing
+			order, ok := tt.order.(string)
+			if place, named := tt.order.(int); !ok && named && place != nobody {
+				order = w.id(place)
 			}
 			r, err := audit.Conservation(t.Context(), w.serve(t))
 			require.NoError(t, err)
 			require.False(t, r.AddsUp)
+			require.Equal(t, 1, r.Open)
 			found := false
 			for _, f := range tt.list(r) {
 				found = found || f.Order == order && strings.Contains(f.What, tt.what)
 			}
 			require.True(t, found, "%+v", r.Findings())
+			for _, f := range r.Findings() {
+				require.Equal(t, order, f.Order, "%+v", r.Findings())
+			}
 		})
 	}
 }
@@ -209,15 +170,96 @@ func money(r *audit.Report) []audit.Finding   { return r.Money }
 func TestConservation_allows_for_open_orders(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
-	w.completed.Status = coordinatorapi.OrderStatusProcessing
-	w.cancelled.Status = coordinatorapi.OrderStatusCancelling
+	w.orders[completed].Status = coordinatorapi.OrderStatusProcessing
+	w.orders[cancelled].Status = coordinatorapi.OrderStatusCancelling
 	w.gateway = w.gateway[:3]
-	w.reservations[1].Lines[0].Open = 2
-	w.total.Levels.Reserved = 2
+	w.books[cancelled].LabelsLive, w.shipments[0].State = 1, shippingapi.ShipmentStateCancelling
+	w.carrier = w.carrier[:2]
+	w.payments[cancelled].Intent = paymentapi.MoneyTotals{Authorized: 500, Held: 500}
+	w.payments[cancelled].Journal = w.payments[cancelled].Intent
+	w.reservations[cancelled].Skus[0].Open, w.reservations[cancelled].Skus[0].LedgerOpen = 2, 2
 	r, err := audit.Conservation(t.Context(), w.serve(t))
 	require.NoError(t, err)
 	require.Empty(t, r.Findings())
 	require.Equal(t, 2, r.Open)
+}
+
+// What has come or changed since its page was read is no difference either.
+func TestConservation_allows_for_what_happens_meanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	late := newWorld()
+	w.onRequest = func(path string) {
+		switch path {
+		case "/payment/v1/books":
+			if len(w.orders) == 2 { // an order comes with a name below one that was read
+				late.orders[completed].OrderID = uuid.MustParse("00000000-0000-7000-8000-000000000000")
+				w.payments = append(w.payments, late.payments[completed])
+				w.payments[2].OrderID = late.orders[completed].OrderID
+				w.orders = append(w.orders, late.orders[completed])
+			}
+		case "/carrier/admin/ledger": // a label is voided
+			w.shipments[0].State = shippingapi.ShipmentStateCancelled
+		}
+	}
+	w.books[cancelled].LabelsLive = 1
+	w.orders[cancelled].Status = coordinatorapi.OrderStatusCancelling
+	w.shipments[0].State = shippingapi.ShipmentStateLabelled
+	r, err := audit.Conservation(t.Context(), w.serve(t))
+	require.NoError(t, err)
+	require.Empty(t, r.Findings())
+	require.Equal(t, 2, r.Orders)
+}
+
+// A gift card has no stock to leave.
+func TestConservation_knows_what_has_no_stock(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.untracked = true
+	w.reservations = nil
+	w.total = newWorld().total
+	w.total.Ledger.Shipped, w.total.Reservations.Shipped = 0, 0
+	r, err := audit.Conservation(t.Context(), w.serve(t))
+	require.NoError(t, err)
+	require.Empty(t, r.Findings())
+}
+
+// With a window, older orders and shipments are not read, and nothing of them is a stranger's.
+func TestSince(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	first := func(id *uuid.UUID) { *id = uuid.UUID{0: 1, 6: id[6], 7: id[7], 8: id[8], 15: id[15]} } // long ago
+	first(&w.orders[completed].OrderID)
+	first(&w.reservations[completed].OrderID)
+	first(&w.payments[completed].OrderID)
+	first(&w.books[completed].OrderID)
+	first(&w.shipments[1].ShipmentID)
+	w.gateway[0]["order_id"], w.gateway[1]["order_id"] = w.id(completed), w.id(completed)
+	w.carrier[0]["reference"] = w.shipments[1].ShipmentID.String()
+	w.gateway = append(w.gateway, w.gateway[1]) // charged twice, and long ago
+	system := w.serve(t)
+	r, err := audit.Since(t.Context(), system, time.Now().Add(-time.Hour))
+	require.NoError(t, err)
+	require.Empty(t, r.Findings())
+	require.WithinDuration(t, time.Now().Add(-time.Hour), *r.Since, time.Minute)
+	require.Equal(t, map[string]int{"cancelled": 1}, r.ByStatus)
+	r, err = audit.Conservation(t.Context(), system)
+	require.NoError(t, err)
+	require.Len(t, r.Doubled, 1)
+	require.Equal(t, 2, r.Orders)
+}
+
+// A service that has lost its database differs in every order; the report stays of a size that can be read.
+func TestConservation_bounds_its_report(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	for range 1100 {
+		w.gateway = append(w.gateway, entry{"kind": "authorize", "order_id": uuid.New().String(), "amount": 1, "currency": "EUR"})
+	}
+	r, err := audit.Conservation(t.Context(), w.serve(t))
+	require.NoError(t, err)
+	require.Len(t, r.HeldAfterUndo, 1000)
+	require.Equal(t, 100, r.LeftOff)
 }
 
 func TestService(t *testing.T) {
@@ -271,10 +313,12 @@ func TestService(t *testing.T) {
 
 func TestConfig_names_what_is_wrong(t *testing.T) {
 	t.Parallel()
-	config := audit.Config{CoordinatorURL: "coordinator:8080", Every: time.Millisecond}
+	config := audit.Config{CoordinatorURL: "coordinator:8080", Every: time.Millisecond, Since: -time.Hour}
 	err := config.Validate()
 	require.ErrorContains(t, err, "COORDINATOR_URL=coordinator:8080")
-	require.ErrorContains(t, err, "CARRIER_URL=")
+	require.ErrorContains(t, err, "SHIPPING_URL=")
+	require.NotContains(t, err.Error(), "CARRIER_URL", "there is none in production")
+	require.ErrorContains(t, err, "AUDIT_SINCE=-1h")
 	require.ErrorContains(t, err, "AUDIT_EVERY=1ms")
 	require.ErrorContains(t, err, "AUDIT_TIMEOUT=0s")
 }

@@ -2,276 +2,171 @@ package audit
 
 import (
 	"context"
-	"fmt"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"time"
 
-	auditapi "recourse.dev/schemas/gen/api/audit"
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
+	inventoryapi "recourse.dev/schemas/gen/api/inventory"
+	paymentapi "recourse.dev/schemas/gen/api/payment"
+	shippingapi "recourse.dev/schemas/gen/api/shipping"
 )
 
-// Conservation reads the system's books and compares them.
+// Conservation reads the system's books and compares them, for all orders.
 func Conservation(ctx context.Context, s System) (*Report, error) {
+	return Since(ctx, s, time.Time{})
+}
+
+// Since reads and compares the books of the orders that came since an instant; zero is all.
+//
+// It works while orders come and end, a page of orders at a time. The orders of a page are read first: what one that
+// has ended by then did and undid is all in the books read afterwards, and the others are open, whatever becomes of
+// them meanwhile. Nothing of a page is kept but sums.
+func Since(ctx context.Context, s System, since time.Time) (*Report, error) {
 	begin := time.Now()
-	b, err := read(ctx, s)
-	if err != nil {
-		return nil, err
+	a := &audit{system: s, report: newReport(s), tracked: map[string]bool{}}
+	if !since.IsZero() {
+		a.first = firstID(since)
+		in := since.UTC()
+		a.report.Since = &in
 	}
-	r := compare(b)
-	r.CheckedAt, r.Seconds, r.AddsUp = begin.UTC(), time.Since(begin).Seconds(), r.OK()
+	for _, pass := range []func(context.Context) error{a.orders, a.labels, a.stock} {
+		if err := pass(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r := a.report
+	r.finish()
+	r.CheckedAt, r.Seconds = begin.UTC(), time.Since(begin).Seconds()
 	return r, nil
 }
 
-// effects is what the world says about one order.
+// firstID is below every UUIDv7 of an instant and later.
+func firstID(t time.Time) string {
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, t.UnixMilli()))<<16)
+	return id.String()
+}
+
+// audit is one audit under way.
+type audit struct {
+	system System
+	report *Report
+	// first is a name below which nothing is looked at; empty is none.
+	first string
+	// tracked remembers which SKUs have stock at all, of those that it was asked about.
+	tracked map[string]bool
+}
+
+// effects is what the books say about one order.
 type effects struct {
-	known                            bool
-	authorizations, captures, labels int
-	authorized, captured, unblocked  int64
-	refunded                         int64
-	live                             int
-	// held is reserved now, of all SKUs; shipped left the stock, by SKU.
-	held    int64
-	shipped map[string]int64
+	payments     []paymentapi.BookEntry
+	shipments    []shippingapi.BookEntry
+	reservations []inventoryapi.BookEntry
+	gateway      []movement
 }
 
-func (e *effects) blocked() int64 { return e.authorized - e.captured - e.unblocked }
-
-func compare(b *books) *Report {
-	r := newReport()
-	r.Orders = len(b.orders)
-	world := b.world()
-	for i := range b.orders {
-		o := &b.orders[i]
-		r.ByStatus[string(o.Status)]++
-		w := world[o.ID.String()]
-		if w == nil {
-			w = &effects{}
+// orders compares all orders, page by page. Orders that come meanwhile are met at the end.
+func (a *audit) orders(ctx context.Context) error {
+	for s := (span{after: a.first}); ; s.after = s.upto {
+		var page coordinatorapi.BookPage
+		s.upto = ""
+		if err := get(ctx, a.system.Coordinator+"/v1/books?"+s.query("after_order", "").Encode(), &page); err != nil {
+			return err
 		}
-		w.known = true
-		r.compareOrder(o, w)
-	}
-	for _, id := range slices.Sorted(maps.Keys(world)) {
-		if !world[id].known {
-			r.HeldAfterUndo = append(r.HeldAfterUndo, Finding{Order: id, What: "effects of an order that the coordinator does not have"})
+		if page.NextAfter != nil {
+			s.upto = page.NextAfter.String()
+		}
+		world, err := a.world(ctx, s)
+		if err != nil {
+			return err
+		}
+		for i := range page.Entries {
+			o := &page.Entries[i]
+			e := world[o.OrderID.String()]
+			delete(world, o.OrderID.String())
+			if e == nil {
+				e = &effects{}
+			}
+			if err := a.order(ctx, o, e); err != nil {
+				return err
+			}
+		}
+		for _, id := range slices.Sorted(maps.Keys(world)) {
+			// It came after the page was read, or its commit did.
+			late, err := exists(ctx, a.system.Coordinator+"/v1/orders/", id)
+			if err != nil {
+				return err
+			}
+			if !late {
+				a.report.stranger(id, world[id])
+			}
+		}
+		if page.NextAfter == nil {
+			return nil
 		}
 	}
-	r.compareStock(b)
-	r.compareMoney(b)
-	for _, l := range b.carrier {
-		switch l.Kind {
-		case labelBought:
-			r.LabelsLive++
-		case labelRefunded:
-			r.LabelsLive--
-		}
-	}
-	return r
 }
 
-func (b *books) world() map[string]*effects {
+// world reads what the other books say about the orders of a span.
+func (a *audit) world(ctx context.Context, s span) (map[string]*effects, error) {
+	var (
+		payments     []paymentapi.BookEntry
+		shipments    []shippingapi.BookEntry
+		reservations []inventoryapi.BookEntry
+		gateway      []movement
+	)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		payments, err = books(ctx, a.system.Payment, s,
+			func(p paymentapi.BookPage) ([]paymentapi.BookEntry, *uuid.UUID) { return p.Entries, p.NextAfter })
+		return err
+	})
+	g.Go(func() (err error) {
+		shipments, err = books(ctx, a.system.Shipping, s,
+			func(p shippingapi.BookPage) ([]shippingapi.BookEntry, *uuid.UUID) { return p.Entries, p.NextAfter })
+		return err
+	})
+	g.Go(func() (err error) {
+		reservations, err = books(ctx, a.system.Inventory, s,
+			func(p inventoryapi.BookPage) ([]inventoryapi.BookEntry, *uuid.UUID) { return p.Entries, p.NextAfter })
+		return err
+	})
+	if a.system.Gateway != "" {
+		g.Go(func() (err error) {
+			gateway, err = ledger[movement](ctx, a.system.Gateway, s)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	out := map[string]*effects{}
 	of := func(order string) *effects {
 		if out[order] == nil {
-			out[order] = &effects{shipped: map[string]int64{}}
+			out[order] = &effects{}
 		}
 		return out[order]
 	}
-	for _, m := range b.gateway {
+	for _, p := range payments {
+		e := of(p.OrderID.String())
+		e.payments = append(e.payments, p)
+	}
+	for _, sh := range shipments {
+		e := of(sh.OrderID.String())
+		e.shipments = append(e.shipments, sh)
+	}
+	for _, r := range reservations {
+		e := of(r.OrderID.String())
+		e.reservations = append(e.reservations, r)
+	}
+	for _, m := range gateway {
 		e := of(m.OrderID)
-		switch m.Kind {
-		case authorized:
-			e.authorizations++
-			e.authorized += m.Amount
-		case captured:
-			e.captures++
-			e.captured += m.Amount
-		case released, voided, expired:
-			e.unblocked += m.Amount
-		case refunded:
-			e.refunded += m.Amount
-		}
+		e.gateway = append(e.gateway, m)
 	}
-	for _, l := range b.carrier {
-		order, ok := b.shipments[l.Reference]
-		if !ok {
-			order = "shipment " + l.Reference
-		}
-		e := of(order)
-		switch l.Kind {
-		case labelBought:
-			e.labels++
-			e.live++
-		case labelRefunded:
-			e.live--
-		}
-	}
-	for _, reservation := range b.reservations {
-		e := of(reservation.OrderID.String())
-		for _, line := range reservation.Lines {
-			e.held += line.Open
-			e.shipped[line.Sku] += line.Shipped
-		}
-	}
-	return out
-}
-
-// compareOrder holds one order's public status against the world.
-func (r *Report) compareOrder(o *coordinatorapi.Order, w *effects) {
-	id := o.ID.String()
-	say := func(list *[]Finding, format string, args ...any) {
-		*list = append(*list, Finding{Order: id, What: fmt.Sprintf("%s order: ", o.Status) + fmt.Sprintf(format, args...)})
-	}
-	if w.authorizations > 1 {
-		say(&r.Doubled, "authorized %d times", w.authorizations)
-	}
-	if w.captures > 1 {
-		say(&r.Doubled, "captured %d times", w.captures)
-	}
-	if w.labels > 1 {
-		say(&r.Doubled, "%d labels bought", w.labels)
-	}
-	should := map[string]int64{}
-	switch o.Status {
-	case coordinatorapi.OrderStatusCompleted:
-		if w.captured != o.TotalMinor {
-			say(&r.Missing, "captured %d of %d", w.captured, o.TotalMinor)
-		}
-		if w.live != 1 {
-			say(&r.Missing, "%d live labels", w.live)
-		}
-		if w.blocked() != 0 || w.held != 0 {
-			say(&r.HeldAfterUndo, "still blocks %d and reserves %d", w.blocked(), w.held)
-		}
-		for _, l := range o.Lines {
-			should[l.Sku] += l.Quantity
-		}
-	case coordinatorapi.OrderStatusCancelled:
-		if net := w.captured - w.refunded; net != 0 || w.blocked() != 0 || w.live != 0 || w.held != 0 {
-			say(&r.HeldAfterUndo, "charged %d, blocks %d, %d live labels, reserves %d", net, w.blocked(), w.live, w.held)
-		}
-	case coordinatorapi.OrderStatusClosed:
-		return // an operator ended it and answers for what it holds
-	default:
-		r.Open++
-		return
-	}
-	for sku := range w.shipped {
-		should[sku] += 0 // so that the loop below meets what left and was not ordered too
-	}
-	for _, sku := range slices.Sorted(maps.Keys(should)) {
-		if should[sku] != w.shipped[sku] {
-			say(&r.Stock, "%d units of %s left the stock, not %d", w.shipped[sku], sku, should[sku])
-		}
-	}
-}
-
-// span is what a sum may be while orders are open.
-type span struct{ least, most int64 }
-
-func (s span) holds(v int64) bool { return v >= s.least && v <= s.most }
-
-// add counts an order's part: surely for a completed one, perhaps for one that is open or was closed by an operator.
-func (s *span) add(status coordinatorapi.OrderStatus, v int64) {
-	switch status {
-	case coordinatorapi.OrderStatusCompleted:
-		s.least += v
-		s.most += v
-	case coordinatorapi.OrderStatusCancelled:
-	default:
-		s.most += v
-	}
-}
-
-func (r *Report) compareStock(b *books) {
-	explained := len(r.Stock) > 0 // by orders
-	want := map[string]*span{}
-	for i := range b.orders {
-		for _, l := range b.orders[i].Lines {
-			if want[l.Sku] == nil {
-				want[l.Sku] = &span{}
-			}
-			want[l.Sku].add(b.orders[i].Status, l.Quantity)
-		}
-	}
-	for _, t := range b.stock {
-		w := want[t.Sku]
-		if w == nil {
-			w = &span{}
-		}
-		balance := auditapi.SKUBalance{
-			Sku: t.Sku, In: t.Ledger.Received + t.Ledger.Returned + t.Ledger.Adjusted + t.Ledger.Transferred,
-			Shipped: t.Ledger.Shipped, OrderedLeast: w.least, OrderedMost: w.most,
-			Reserved: t.Levels.Reserved, OnHand: t.Levels.OnHand, AddsUp: true,
-		}
-		differs := func(format string, args ...any) {
-			balance.AddsUp = false
-			r.Stock = append(r.Stock, Finding{What: t.Sku + ": " + fmt.Sprintf(format, args...)})
-		}
-		if !t.Agree {
-			differs("levels, ledger and reservations do not agree: %+v", t)
-		}
-		switch {
-		case w.holds(t.Ledger.Shipped):
-		case explained:
-			balance.AddsUp = false
-		default:
-			differs("%d units left the stock; completed orders have %d, open ones up to %d more",
-				t.Ledger.Shipped, w.least, w.most-w.least)
-		}
-		if reserve := w.most - w.least; t.Levels.Reserved > reserve {
-			differs("%d units are reserved; open orders account for %d", t.Levels.Reserved, reserve)
-		}
-		r.Skus = append(r.Skus, balance)
-	}
-}
-
-func (r *Report) compareMoney(b *books) {
-	want, charged, booked := map[string]*span{}, map[string]int64{}, map[string]int64{}
-	of := func(currency string) *span {
-		if want[currency] == nil {
-			want[currency] = &span{}
-		}
-		return want[currency]
-	}
-	for i := range b.orders {
-		of(b.orders[i].Currency).add(b.orders[i].Status, b.orders[i].TotalMinor)
-	}
-	for _, m := range b.gateway {
-		of(m.Currency)
-		switch m.Kind {
-		case captured:
-			charged[m.Currency] += m.Amount
-		case refunded:
-			charged[m.Currency] -= m.Amount
-		}
-	}
-	torn := map[string]bool{}
-	for _, c := range b.payments.Currencies {
-		of(c.Currency)
-		booked[c.Currency] = c.Intents.Captured - c.Intents.Refunded
-		if c.Intents != c.Journal {
-			torn[c.Currency] = true
-			r.Money = append(r.Money, Finding{What: fmt.Sprintf("%s: intents %+v and journal %+v differ", c.Currency, c.Intents, c.Journal)})
-		}
-	}
-	for _, currency := range slices.Sorted(maps.Keys(want)) {
-		w := want[currency]
-		balance := auditapi.CurrencyBalance{
-			Currency: currency, Charged: charged[currency], Booked: booked[currency],
-			OrderedLeast: w.least, OrderedMost: w.most, AddsUp: !torn[currency],
-		}
-		differs := func(format string, args ...any) {
-			balance.AddsUp = false
-			r.Money = append(r.Money, Finding{What: currency + ": " + fmt.Sprintf(format, args...)})
-		}
-		if !w.holds(balance.Charged) {
-			differs("the gateway charged %d; completed orders come to %d, open ones up to %d more",
-				balance.Charged, w.least, w.most-w.least)
-		}
-		if r.Open == 0 && balance.Booked != balance.Charged {
-			differs("the gateway charged %d, the payment service says %d", balance.Charged, balance.Booked)
-		}
-		r.Currencies = append(r.Currencies, balance)
-	}
+	return out, nil
 }

@@ -87,7 +87,7 @@ func (s *Service) audit(ctx context.Context) (*Report, error) {
 	done := s.running.DoChan("", func() (any, error) { //nolint:contextcheck // it outlives the request, see ctx
 		ctx, cancel := context.WithTimeout(s.ctx, s.config.Timeout)
 		defer cancel()
-		r, err := Conservation(ctx, s.config.system())
+		r, err := Since(ctx, s.config.system(), s.config.since(time.Now()))
 		s.metrics.count(r, err)
 		if err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,21 +24,32 @@ func auditCommand() *cobra.Command {
 }
 
 func conservationCommand() *cobra.Command {
-	var server serverFlags
-	var asJSON bool
+	server := serverFlags{real: true}
+	var (
+		since  time.Duration
+		asJSON bool
+	)
 	cmd := &cobra.Command{
 		Use:   "conservation",
 		Short: "Say whether orders, stock, money and labels add up, and name the order behind every difference",
-		Long: "Read coordinator, participants and the providers' ledgers through their public interfaces, without\n" +
-			"stopping anything, and compare them. What orders that have not ended hold is in flight and allowed for.\n" +
-			"Exit status 1 if anything does not add up.",
+		Long: "Read coordinator and participants through their public interfaces, without stopping anything, and compare\n" +
+			"them order by order. What orders that have not ended hold is in flight and allowed for. The ledgers of the\n" +
+			"simulated card gateway and carrier are compared too if they answer; where real providers are, they are left\n" +
+			"out, and the report says so. Exit status 1 if anything does not add up.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if since < 0 {
+				return fmt.Errorf("--since %s: want 0 for all orders, or a time such as 24h", since)
+			}
 			system, err := server.system(cmd.Context())
 			if err != nil {
 				return err
 			}
-			r, err := audit.Conservation(cmd.Context(), system)
+			var from time.Time
+			if since > 0 {
+				from = time.Now().Add(-since)
+			}
+			r, err := audit.Since(cmd.Context(), system, from)
 			if err != nil {
 				return err
 			}
@@ -55,16 +67,20 @@ func conservationCommand() *cobra.Command {
 		},
 	}
 	server.addURLs(cmd.Flags(), "http://127.0.0.1:8080")
+	cmd.Flags().DurationVar(&since, "since", 0, "look only at orders that came in this time, such as 24h (default: all orders)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as one line of JSON")
 	return cmd
 }
 
 func printAudit(w io.Writer, r *audit.Report) {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	if r.Since != nil {
+		fmt.Fprintf(t, "since\t%s\t\n", r.Since.Format(time.RFC3339))
+	}
 	fmt.Fprintf(t, "orders\t%d\t%d of them open\n", r.Orders, r.Open)
 	fmt.Fprintf(t, "stock\t%d units left\tdifferences: %d\n", r.Shipped(), len(r.Stock))
 	for _, c := range r.Currencies {
-		fmt.Fprintf(t, "money\t%s charged\tdifferences: %d\n", amount(c.Charged, c.Currency), len(r.Money))
+		fmt.Fprintf(t, "money\t%s charged\tdifferences: %d\n", amount(c.Booked, c.Currency), len(r.Money))
 	}
 	fmt.Fprintf(t, "labels\t%d live\t\n", r.LabelsLive)
 	fmt.Fprintf(t, "effects doubled\t%d\t\n", len(r.Doubled))
@@ -73,6 +89,12 @@ func printAudit(w io.Writer, r *audit.Report) {
 	_ = t.Flush() // to a terminal or a pipe that may be gone
 	for _, f := range r.Findings() {
 		fmt.Fprintln(w, "DIFFERENCE:", f.Order, f.What)
+	}
+	if r.LeftOff > 0 {
+		fmt.Fprintf(w, "and %d differences more\n", r.LeftOff)
+	}
+	for _, what := range r.NotCompared {
+		fmt.Fprintf(w, "not compared: the %s's own ledger (--%s URL says where one can be read)\n", what, what)
 	}
 	if r.OK() {
 		fmt.Fprintln(w, "everything adds up")

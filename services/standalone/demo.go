@@ -160,9 +160,9 @@ func printReport(w io.Writer, r *demo.Report) {
 	fmt.Fprintf(w, "orders lost: %d, effects doubled: %d\n", r.Lost, r.Doubled)
 	fmt.Fprintf(w, "stock: %d units left, differences: %d\n", a.Shipped(), r.StockDifferences)
 	for _, c := range a.Currencies {
-		fmt.Fprintf(w, "money: %s charged by the gateway's own ledger, differences: %d\n", amount(c.Charged, c.Currency), r.MoneyDifferences)
+		fmt.Fprintf(w, "money: %s charged by the gateway's own ledger, differences: %d\n", amount(*c.Charged, c.Currency), r.MoneyDifferences)
 	}
-	fmt.Fprintf(w, "labels: %d live by the carrier's own ledger, for %d completed orders\n", a.LabelsLive, a.ByStatus["completed"])
+	fmt.Fprintf(w, "labels: %d live, held against the carrier's own ledger, for %d completed orders\n", a.LabelsLive, a.ByStatus["completed"])
 	for _, text := range r.Unexpected {
 		fmt.Fprintln(w, "UNEXPECTED:", text)
 	}

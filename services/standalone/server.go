@@ -27,15 +27,17 @@ type part struct {
 	// probe is a path that answers 200 there and nowhere else by accident.
 	probe string
 	in    func(*audit.System) *string
+	// simulator says that a real system has another thing in its place.
+	simulator bool
 }
 
 var parts = []part{
-	{"server", "coordinator", 0, "/v1/orders?limit=1", func(s *audit.System) *string { return &s.Coordinator }},
-	{"inventory", "inventory", 1, "/v1/levels?limit=1", func(s *audit.System) *string { return &s.Inventory }},
-	{"payment", "payment", 2, "/v1/payments?limit=1", func(s *audit.System) *string { return &s.Payment }},
-	{"shipping", "shipping", 3, "/v1/shipments?limit=1", func(s *audit.System) *string { return &s.Shipping }},
-	{"gateway", "card gateway simulator", 10, "/admin/ledger?order_id=none", func(s *audit.System) *string { return &s.Gateway }},
-	{"carrier", "carrier simulator", 11, "/admin/totals", func(s *audit.System) *string { return &s.Carrier }},
+	{"server", "coordinator", 0, "/v1/orders?limit=1", func(s *audit.System) *string { return &s.Coordinator }, false},
+	{"inventory", "inventory", 1, "/v1/levels?limit=1", func(s *audit.System) *string { return &s.Inventory }, false},
+	{"payment", "payment", 2, "/v1/payments?limit=1", func(s *audit.System) *string { return &s.Payment }, false},
+	{"shipping", "shipping", 3, "/v1/shipments?limit=1", func(s *audit.System) *string { return &s.Shipping }, false},
+	{"gateway", "card gateway simulator", 10, "/admin/ledger?order_id=none", func(s *audit.System) *string { return &s.Gateway }, true},
+	{"carrier", "carrier simulator", 11, "/admin/totals", func(s *audit.System) *string { return &s.Carrier }, true},
 }
 
 // serverFlags say where a running system is.
@@ -43,6 +45,8 @@ type serverFlags struct {
 	urls  [6]string // in the order of parts
 	over  time.Duration
 	crash string
+	// real lets a system do without the simulators, as one with real providers does.
+	real bool
 }
 
 // addURLs adds the flags that say where the parts are.
@@ -91,31 +95,50 @@ func (f *serverFlags) system(ctx context.Context) (audit.System, error) {
 	if err != nil {
 		return s, err
 	}
+	// A simulator that nobody said there is may be absent.
+	absent := func(i int) bool { return f.real && parts[i].simulator && f.urls[i] == "" }
 	for i, p := range parts {
-		where := base
-		switch {
-		case i == 0:
-		case f.urls[i] != "":
-			if where, err = baseURL(p.flag, f.urls[i]); err != nil {
+		where, err := f.where(i, base)
+		if err != nil && !absent(i) {
+			return s, err
+		}
+		*p.in(&s) = where
+	}
+	for i, p := range parts {
+		at := p.in(&s)
+		if *at == "" {
+			continue
+		}
+		if err := p.ask(ctx, *at); err != nil {
+			if !absent(i) {
 				return s, err
 			}
-		default:
-			port, err := strconv.Atoi(base.Port())
-			if err != nil {
-				return s, fmt.Errorf("--server %s: no port to derive the %s's from: give --%s URL", base, p.name, p.flag)
-			}
-			derived := *base
-			derived.Host = strings.TrimSuffix(base.Host, base.Port()) + strconv.Itoa(port+p.offset)
-			where = &derived
-		}
-		*p.in(&s) = where.String()
-	}
-	for _, p := range parts {
-		if err := p.ask(ctx, *p.in(&s)); err != nil {
-			return s, err
+			*at = ""
 		}
 	}
 	return s, nil
+}
+
+// where is the address of a part: as given, or derived from the coordinator's.
+func (f *serverFlags) where(i int, base *url.URL) (string, error) {
+	p := parts[i]
+	if i == 0 {
+		return base.String(), nil
+	}
+	if f.urls[i] != "" {
+		u, err := baseURL(p.flag, f.urls[i])
+		if err != nil {
+			return "", err
+		}
+		return u.String(), nil
+	}
+	port, err := strconv.Atoi(base.Port())
+	if err != nil {
+		return "", fmt.Errorf("--server %s: no port to derive the %s's from: give --%s URL", base, p.name, p.flag)
+	}
+	derived := *base
+	derived.Host = strings.TrimSuffix(base.Host, base.Port()) + strconv.Itoa(port+p.offset)
+	return derived.String(), nil
 }
 
 func baseURL(flag, text string) (*url.URL, error) {

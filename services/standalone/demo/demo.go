@@ -18,6 +18,8 @@ type Options struct {
 	Seed   uint64
 	// System is where the platform is.
 	System audit.System
+	// Settled, if not nil, is closed when the books may be compared: the audit reads what services of this version show.
+	Settled <-chan struct{}
 	// Crash kills the payment worker, waits a moment and starts it again. nil leaves it out.
 	Crash func(ctx context.Context) error
 	// CrashAfter is the number of orders after which Crash is called; 0 is half of them.
@@ -106,6 +108,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	go r.show(showing)
 	if err := r.submitAndFollow(ctx); err != nil {
 		return nil, err
+	}
+	if o.Settled != nil {
+		select {
+		case <-o.Settled:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	r.note("comparing the books")
 	books, err := audit.Conservation(ctx, o.System)

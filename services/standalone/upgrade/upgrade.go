@@ -100,7 +100,8 @@ func Run(ctx context.Context, so stack.Options, o Options) (_ *Report, err error
 		return nil, err
 	}
 
-	o.Load.System = s.System()
+	rolled := make(chan struct{})
+	o.Load.System, o.Load.Settled = s.System(), rolled
 	loading, stop := context.WithCancel(ctx)
 	defer stop()
 	type played struct {
@@ -117,6 +118,7 @@ func Run(ctx context.Context, so stack.Options, o Options) (_ *Report, err error
 		<-load
 		return nil, errors.Join(err, s.Failed())
 	}
+	close(rolled)
 	end := <-load
 	if end.err != nil {
 		return nil, errors.Join(end.err, s.Failed())

@@ -22,15 +22,33 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
-// CurrencyBalance The money of one currency, in minor units.
+// Defines values for ReportNotCompared.
+const (
+	Carrier ReportNotCompared = "carrier"
+	Gateway ReportNotCompared = "gateway"
+)
+
+// Valid indicates whether the value is a known member of the ReportNotCompared enum.
+func (e ReportNotCompared) Valid() bool {
+	switch e {
+	case Carrier:
+		return true
+	case Gateway:
+		return true
+	default:
+		return false
+	}
+}
+
+// CurrencyBalance The money of one currency and of the orders looked at, in minor units.
 type CurrencyBalance struct {
 	AddsUp bool `json:"adds_up"`
 
-	// Booked The same, by the payment service.
+	// Booked Captured less refunded, by the payment service.
 	Booked int64 `json:"booked"`
 
-	// Charged Captured less refunded, by the gateway's own ledger.
-	Charged int64 `json:"charged"`
+	// Charged Captured less refunded, by the gateway's own ledger; absent when that is not compared.
+	Charged *int64 `json:"charged,omitempty"`
 
 	// Currency ISO 4217.
 	Currency string `json:"currency"`
@@ -44,7 +62,8 @@ type CurrencyBalance struct {
 
 // Finding One difference.
 type Finding struct {
-	// Order The order behind it. Absent when no single order explains it.
+	// Order The order behind it, or `shipment` and an id where a label has no order. Absent when no order explains it: a
+	// stock level that is not the sum of its movements.
 	Order string `json:"order,omitempty"`
 	What  string `json:"what"`
 }
@@ -105,8 +124,11 @@ type Report struct {
 	// HeldAfterUndo What is still held by orders that ended without completing.
 	HeldAfterUndo []Finding `json:"held_after_undo"`
 
-	// LabelsLive By the carrier's own ledger.
+	// LabelsLive By the shipping service; each shipment is held against the carrier's ledger.
 	LabelsLive int `json:"labels_live"`
+
+	// LeftOff Findings beyond the first thousand of a list.
+	LeftOff int `json:"left_off"`
 
 	// Missing Effects of completed orders that are not there.
 	Missing []Finding `json:"missing"`
@@ -114,19 +136,31 @@ type Report struct {
 	// Money Differences of money.
 	Money []Finding `json:"money"`
 
+	// NotCompared Books that the audit was not given and that nothing is said about.
+	NotCompared []ReportNotCompared `json:"not_compared"`
+
 	// Open Orders that have not ended. What they hold is in flight and allowed for.
-	Open   int `json:"open"`
+	Open int `json:"open"`
+
+	// Orders Orders that were looked at.
 	Orders int `json:"orders"`
 
 	// Seconds How long it took.
-	Seconds float64      `json:"seconds"`
-	Skus    []SKUBalance `json:"skus"`
+	Seconds float64 `json:"seconds"`
+
+	// Since Orders that came before this were not looked at. Absent when all were.
+	Since *time.Time   `json:"since,omitempty"`
+	Skus  []SKUBalance `json:"skus"`
 
 	// Stock Differences of stock.
 	Stock []Finding `json:"stock"`
 }
 
-// SKUBalance The stock of one SKU, in units.
+// ReportNotCompared defines model for Report.NotCompared.
+type ReportNotCompared string
+
+// SKUBalance The stock of one SKU that the orders looked at have, in units. in, reserved and on_hand are of all time and of all
+// orders.
 type SKUBalance struct {
 	AddsUp bool `json:"adds_up"`
 
@@ -141,7 +175,7 @@ type SKUBalance struct {
 	OrderedMost int64 `json:"ordered_most"`
 	Reserved    int64 `json:"reserved"`
 
-	// Shipped What left, by the stock ledger.
+	// Shipped What left for these orders, by their reservations.
 	Shipped int64  `json:"shipped"`
 	Sku     string `json:"sku"`
 }
@@ -222,7 +256,8 @@ type ClientInterface interface {
 
 	// GetConservation The last report
 	//
-	// Says whether everything added up when it was last looked at, which happens again and again (AUDIT_EVERY). While
+	// Says whether everything added up when it was last looked at, which happens again and again (AUDIT_EVERY), for the
+	// orders of a time that ends then (AUDIT_SINCE). While
 	// the first audit is running, or when none has ended yet because a part of the system is away, the answer is 503
 	// with Retry-After.
 	//
@@ -231,7 +266,7 @@ type ClientInterface interface {
 
 	// RunConservation Audit now
 	//
-	// Reads all books now and answers with the report. Requests that come while an audit is running get that one's
+	// Reads the books now and answers with the report. Requests that come while an audit is running get that one's
 	// report. 503 when a part of the system is away: nothing can be said then.
 	//
 	// Corresponds with POST /v1/audits/conservation (the `RunConservation` operationId).
@@ -240,7 +275,8 @@ type ClientInterface interface {
 
 // GetConservation The last report
 //
-// Says whether everything added up when it was last looked at, which happens again and again (AUDIT_EVERY). While
+// Says whether everything added up when it was last looked at, which happens again and again (AUDIT_EVERY), for the
+// orders of a time that ends then (AUDIT_SINCE). While
 // the first audit is running, or when none has ended yet because a part of the system is away, the answer is 503
 // with Retry-After.
 //
@@ -259,7 +295,7 @@ func (c *Client) GetConservation(ctx context.Context, reqEditors ...RequestEdito
 
 // RunConservation Audit now
 //
-// Reads all books now and answers with the report. Requests that come while an audit is running get that one's
+// Reads the books now and answers with the report. Requests that come while an audit is running get that one's
 // report. 503 when a part of the system is away: nothing can be said then.
 //
 // Corresponds with POST /v1/audits/conservation (the `RunConservation` operationId).
@@ -375,7 +411,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetConservationWithResponse The last report
 	//
-	// Says whether everything added up when it was last looked at, which happens again and again (AUDIT_EVERY). While
+	// Says whether everything added up when it was last looked at, which happens again and again (AUDIT_EVERY), for the
+	// orders of a time that ends then (AUDIT_SINCE). While
 	// the first audit is running, or when none has ended yet because a part of the system is away, the answer is 503
 	// with Retry-After.
 	//
@@ -386,7 +423,7 @@ type ClientWithResponsesInterface interface {
 
 	// RunConservationWithResponse Audit now
 	//
-	// Reads all books now and answers with the report. Requests that come while an audit is running get that one's
+	// Reads the books now and answers with the report. Requests that come while an audit is running get that one's
 	// report. 503 when a part of the system is away: nothing can be said then.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -507,7 +544,8 @@ func (r RunConservationResponse) ContentType() string {
 
 // GetConservationWithResponse The last report
 //
-// Says whether everything added up when it was last looked at, which happens again and again (AUDIT_EVERY). While
+// Says whether everything added up when it was last looked at, which happens again and again (AUDIT_EVERY), for the
+// orders of a time that ends then (AUDIT_SINCE). While
 // the first audit is running, or when none has ended yet because a part of the system is away, the answer is 503
 // with Retry-After.
 //
@@ -524,7 +562,7 @@ func (c *ClientWithResponses) GetConservationWithResponse(ctx context.Context, r
 
 // RunConservationWithResponse Audit now
 //
-// Reads all books now and answers with the report. Requests that come while an audit is running get that one's
+// Reads the books now and answers with the report. Requests that come while an audit is running get that one's
 // report. 503 when a part of the system is away: nothing can be said then.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -881,38 +919,45 @@ func (sh *strictHandler) RunConservation(ctx echo.Context) error {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"zFjrb9y4Ef9XBmqBa1Ht2s6judt8yuV8rXtAE9iXPnAOFrPiSGKWIhWS8p5g7P9eDCntk7Y3vXy4b7sS",
-	"Ne/5zW94nxWmaY0m7V02u88sudZoR+HPe2sWihr+WRjtSXv+iW2rZIFeGn3WxhN/+eSM5neuqKlB/vVH",
-	"S2U2y/5wtpV/Ft+6s1Huer3OM0GusLJlcdks+3eNHlboYGWNrgC1gBU/8gaEAVyYzoP00yzPakJBNth5",
-	"Td72kzelJ8t/9yXeUGG0cDmsatIgPUgHK2N9DYVppK5ggcUyB3SALABePPsuqH15/pzVbD3yfUvZLJPa",
-	"U0WWjWfzB5/4wNvOWtJF/z0q1AUdm/JzTdAYTT2YEowmKIYvcpAaGqmNhU5L71hxa01L1suYChTCzbt2",
-	"x46FMYpQZ+ucfy5JpPU5bCiHRQ++Jmixb0h7cGTvZEGspjS2QR/9+uuLLD9yM8+KGm2Vkv8WW99ZEqDI",
-	"ObBUdlqQ2Gir0NMK+28cmJUGRaIie6rKITDHOq9u3sGLZxevptvvnLdSV/yZsYIsibkidP7421BcXI+K",
-	"PAkIpx0/IPDmRMtGFY1JadhGfCV9HaJgWtKDqpNUrPPM0udOWo74L9tIbPOwSfihwwfW5Zuq+bhRYxaf",
-	"qPDsyI9SCw7bkQ/vNIGQZUmsl45LMehIux5ewYJqqQW3KbxZOK630HragJO6UuMx+rVVKLUb+nk/mXn2",
-	"66QyE344cUvZTkzQg2rSGg6VzWbedrTOM4aHnbYYi+EgjOFUKgw7GLfvz/WPb+G7Fy9fwYBxIMijVIne",
-	"LIxINPuNx4WiHEpjWURlsXGvQZjCjajpoGbUgRYrCscIizpZ11H1AwUtR7AcSk5yK37uyPkD+EyKJmtN",
-	"RFHpqXEnQvclf8WfD/LQWuz5v9TOj+B3pGsway4TWMLl6ELDjMZLHf4qU7nXgMqZ8DfCPvxnch2PTa5E",
-	"0i/LM2GOT8wEJZe0K3ZnkkyT7e88+s6lxkGeeelV2vH44NCK95x3Uwb9XEN78NBZObE0NOGxgwflHd6O",
-	"FmyszGNpPlL2MY9JCCixUyEJOGbk1MpnJLCd4sAOw3xhzZL0E6V99ErqVMWTpWGWWWyIJ7Z0M/jcke1z",
-	"aNHXYOyQzqTCzXdpw4Pb/VZ6DrIcWIM2PmheGNGnRY/QdCj4Hzfv/gnDW5Dam42c10BN6/vYu7hVO30y",
-	"5aOyIcmbSKayfU2tsQElH2QV+wZf3pHtQUnnuUDLOCocByGYu2PdLg3p59v2QCFkROz3eyqP2+ag9OJQ",
-	"jhRCWmi7hZIFRME7erfOFTUVSxJzTE580gOooAhkjyrUe40m0NPEy4ZSGR2m72D7SQh5yAITIClMt1Ap",
-	"QnVZllR4FxunxrYlTQIaE0oeNRhdxEnB5DFMUXblJLPGcZ8wpyYlIlLOOy3Mw2PGeakU8HHOz0Cfgq3E",
-	"xC8UMRP0gWJJXX0N8xQuSLm5kncJrPk+Us0CrZVkj6jmcbU10rkk7Rljb8pjihh8REsjBFj6Go6FVeDY",
-	"kB823CsYE059DXVMRBNQv+NhjXfRxZDOKYS8+5p6qI0SXAFSQ6lkVUdqgUqZFQmuyOnDZPmBtndxBh9b",
-	"9HezAsV8RjJvMcv9bg2ts1Wmu2YxyFt2pzfpzU8fHulP502xfDIx4dRvT8wBrI+QvIdr22htYroLt0Nu",
-	"t8By3NPbwh/dG+tviNwe1u03XWqi7AQwvQSxjnHNvfnpQ9hw/5/dNkUCrqkgecebpiXfWc2/UHzqHLcs",
-	"F6a3qF1J1pI4da3T8xp1gOQvWAK/aM/k7vq9LJlcc47sHZ3qsatl26ZGVvBVUek3a39M/Ret+27ZPb3C",
-	"8aFQD1trnlyAN15uM/zYVrwOBVcmRuBb07RoyQ3EzSwDBCDYTmvmFa53nprZkIM8BiEfbnu4JGNDTeHK",
-	"By4SBRmeJeNtDD+ypqvqyHxu9UB9As0rkQ+woKJGXVFgozVP2FsOiJIFaRd6UQrSXpaSeWj2psWipsmz",
-	"6XmWZxob2n+2XVq4p0xnHQF2QnLo7si66PvF9Dye5SrDVmaz7Pn0Iohkvh16+Ozu4ix86c4Ko9kjjJG7",
-	"zypK1PAN9g5WNYUAELPN4A2gYCLRtZvbOl4fFDoPKtx5APocVrUs6oEfOcAKeUvheRR+/enNhx+ufp5f",
-	"/uvy+r9/5iEmFd1qDncpLS/FbCYPsyF3OS8Mww2FprCTRzrTk4cFFdhxVJia+3Fbi9lmGbjCPg/PULtV",
-	"WEbg5fnzWx1ac3edDHli2AuBuRLZLPsb+be7wcr3r1+fnZ8/cvX6ZVeuwwaQuHEN21p4O3oXA7TD6zj+",
-	"00jVw3r0kLKN9Ts3vHnmuqZB2w+qQi6jPoYCrFyYeqF0so9hiUph3nXoGVRqaD5tVjHlIepui4RR9BSG",
-	"64GB2YQ7vhVXAqA+qgCoaPDXaPrG3epRyMvz57EyHkv/bGxFKFDDgrFZCj6nUzm/7vTvL+fsCcfkayT5",
-	"TQiuNqtUesNRRmRmhb/cZ51V2SyrvW9nZ2cXz14x0kwvZt+ef/syW3/cCLgfsWsQtP64/l8AAAD//w==",
+	"zFnfc9s2Ev5Xdng302aOlu38uLTyk+u6PV9vmoycXK5TZxSIWIqIQIABQKuajP/3m12AEiXRtnKXh75J",
+	"IrhYYL/99tvV56ywdWMNmuCz8efMoW+s8chfXjs701jTx8KagCbQR9E0WhUiKGuOm7jibx+9NfTMFxXW",
+	"gj791WGZjbO/HG/sH8en/rize3d3l2cSfeFUQ+aycfauEgGWwsPSWTMHYSQs6adgQVoQM9sGUGGU5VmF",
+	"QqJjPycY3OrovAzo6Ou2xWssrJE+h2WFBlQA5WFpXaigsLUyc5iJYpGD8CDIADx/+j1v++LkGW2zOVFY",
+	"NZiNM2UCztGR8+R+OhMtuGidQ1OsfhBamAL3XXlTIdTW4ApsCdYgFOkN3tCWECoE6+hYoK1doAQRclAG",
+	"amWsg9ao4MmpxtkGXVAxTEJKP22bno8zazUKk93l9HGBct+XC9GE1qEEjd6Dw7I1EmUOsxV70YhVjSaA",
+	"R3erCqRNS+tqEeIN/P15lu9dSJ4VlXDz/2G3uQi4FKtvPNilAY1yju4MxMyTCxy3QCBQHowNFLdGOJSH",
+	"OpUued+rq+tX8Pzp6cvR5j0fnDJzeo3jgHKqUfiw/y4DlTzRGFB2UStsjRDsgZ51W9R2aAdCixc15rBU",
+	"oYrYaNCkrQ7a4i7PHH5qlaOY/L65iTUsdo+541O+xtb7tXE7+4hFIPd/UkbSZe15/sogSFWWSLvhPmB5",
+	"j+ED8yOYYaWMBBVysA4++Eo1hMYPnCfCgCJWQIcgQIsZaqgEQSO+PYLzHnC6XwH/aLRQxoMKYxA3xgdb",
+	"LEDjLeotdNE9+7amdFTBQ21vkfb2oxuzB5M8++Nobo/oxyO/UM2R5bMIfdRYCoLLxsG1eJdnRGK9BO1g",
+	"thMgXjV01T0m3r6zyU8X8P3zFy8hMTFIDELpAZYorBygpOsgZhpzKK0jE3Mnan8G0ha+43bPlyugEXPk",
+	"ZSiKajBj4tb3pIrqKD2BWRENfGrRhx2SHzSNztnI9Spg7Q8sMJf0Fr2e7AnnxIq+K+NDR9F7eyW3pmqA",
+	"xwjyniHSOa8Mf9V27s9AaG/5ayxO8J+jSVx2dCUHz+Wock3FI5VLqwX2zfbq3WiQWHwQofVDRSvPggp6",
+	"+ODxh10vXlPcU20iDG0RT+vUkcOU6PsH3IE3P+08WHuZR2g+APsYx0GaKUWrOQiii8ihyCe2ca3GmPwk",
+	"OWbOLtA8Au29R8oMIZ7IKdZRJ2okXaH8GD616FY5NCJURGwxnIMbrt8bdpyPvdpYz0GVSdt0HDazcjVs",
+	"uqOmXcP/vH71K6SnoEywaztngHUTVjF3xWbb0aMh7zZLQV7f5FC0J9hYxyx5r77ZdvjyFt0KtPKBAFrG",
+	"cuTpEtjdnnd9QbSabtJDSKkiY7/e2nI/bXagF8t9lC/KQdPOtCogGu7tuzlcUWGxQDkVg1oCTSIVIVmS",
+	"4lyYrUSTIuBRUDUORTTV9eT7QQy5q1UHSFLadqaHxNxlWWIRfEycSjQNGpRQW4a8MGBNESsFSdxYkrP8",
+	"MLc6STHgToVaRqactkba+8uMD0proOUUnyTM2Fck0ckgpjYiiTdl5l/DPdYhfqrV7QDX/BBlLumYhuKb",
+	"VPUZ11Lo5A05z26LOQmVmMaFcE6h+8YnWTxM+BrLMLVlOVyxOCtmuLJGss1SObZuW58aD8FZNGy7Vt4P",
+	"yrwOB7bcF8J838JhR0cOv8Ylc/O078iPa63JzvCqr7GdsWHaNRsDQbV2kQ5KlypaqWIdoSPP1S0aVja8",
+	"wNhQUeAJnkLJ2MhuuYimrYkwUytEhBkj36PK3VK98ZQag4EC2YtFJW5jMDgJRvAu+b2CympJjikDpVbz",
+	"KgoyobVdoqQ8Ht3fvPiHN11SGVx3svdolahy9g39wy5Bk2JUpAztYpsPmZw2Bk1bz5I9Ndh7990qRI0w",
+	"wzIyFilTTEjd+LrVRAitec3hlOwX7eFkfP3L2wd4mBuVR0HPq/5/0O+U7670btWvTczWKOiX1YTGTQHZ",
+	"5+4NqXTH63I73dxWTdsm15207HHfkKboXe1wg81dYBrHXP/ydpPPu3MYziAexsQxDCiTg0OicnpOPGqm",
+	"FaeOY8FMoCF4dMMdofWNSc0795JfMMUZEpkTLFDdoiQvQusMfRLyY+tD8ic4YXyJ7vBRSToB7fUF44sv",
+	"mpDQLf5ZxiOE9Ri/A0/MBXyoFvBZCYise0KFvgNQvhGJcTMenB7qn1+0j08NaBFDZOPgo3Od9cE3QX9o",
+	"2HPHGCwHVNdFTESfegUqiawnXGsMS52VD1iP17fBCZenMSihNOb2CK4Cy99oyJJk6GQS/eRsO6/iPd6Y",
+	"pLa5sygFLSBDRSXMHH1Xa0dACImiya8bWOFkN23sD11TreXU7aiFik4aM1GdvDGFMDCLIj2HZaWKiqca",
+	"Hfq8qlstgnUevv35/M3lu/Pfpm8n/8rh4nwyubqc0JcnZ/ChT18fwIuVj9MPkg4MIZIGTBBaFWg8M5eS",
+	"aIIqSQ+Ms/NGFBUePR2dEBuKGrd/2zT5xBG2dT6pkyzPbtH5GLjT0UlcS1kjGpWNs2ejUzZJ/Slz0vHt",
+	"6TG/6Y8La9bopUdzHMjJ63gY5OghdWdR9ghJwrtt1jN4PqvwoT/mjjca+wkfNXBUIvzp2/O3P169mV7+",
+	"+3Ly25O8S7OOUCPmmG07pc9AWr93ffXrxeUTkj1K443ZqOAo25TvAMsTxzQ5NMizr9g2rDDADAvR0m1S",
+	"Cxw68ESIkw2xFKs8qkHjl9z0w4uTZzeGQdIf23B8if75Qq9kNs5+xnDRv+R8+8+YpycnD/wR82V/wKRO",
+	"e+D/F56K8NPudPGCev0TxW0UW2IeQ9y32dr73v89eebbuhZulbZiDMT9iP/E3LPqYMhl73lYMcT9kzVR",
+	"RMYxdplGw3TrvZyMpkeQxnCd/rM1Etw0xWkPATDHdF5r8Bt/YzojL06eJTn4QPjHa62f6IL1PkFxKOaT",
+	"1vz5Yk4noTv5GkE+58s1djkUXl5KZYj6iN8/Z63T2TirQmjGx8enT18SQ41Ox9+dfPciu3u/NvC547xk",
+	"6O793X8DAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
