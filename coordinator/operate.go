@@ -153,31 +153,35 @@ func (a *api) RedriveDeadLetter(
 	ctx context.Context, request coordinatorapi.RedriveDeadLetterRequestObject,
 ) (coordinatorapi.RedriveDeadLetterResponseObject, error) {
 	letter, err := deadletter.Redrive(ctx, a.reader.pool, a.producer, request.DeadLetterID)
-	switch {
-	case errors.Is(err, deadletter.ErrNotFound):
-		return nil, httpserver.NewProblem(httpserver.CodeDeadLetterNotFound,
-			"There is no dead letter "+request.DeadLetterID.String()+".")
-	case errors.Is(err, deadletter.ErrAlreadyRedriven):
-		return nil, httpserver.NewProblem(httpserver.CodeAlreadyRedriven,
-			"It was redriven before. If it failed again there is a newer dead letter.")
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return nil, deadletter.Problem(err)
 	}
 	return coordinatorapi.RedriveDeadLetter200JSONResponse(letterView(&letter)), nil
 }
 
+// DismissDeadLetter is POST /v1/dead-letters/{dead_letter_id}/dismiss.
+func (a *api) DismissDeadLetter(
+	ctx context.Context, request coordinatorapi.DismissDeadLetterRequestObject,
+) (coordinatorapi.DismissDeadLetterResponseObject, error) {
+	body := request.Body
+	letter, err := deadletter.Dismiss(ctx, a.reader.pool, request.DeadLetterID, body.Operator, body.Reason)
+	if err != nil {
+		return nil, deadletter.Problem(err)
+	}
+	return coordinatorapi.DismissDeadLetter200JSONResponse(letterView(&letter)), nil
+}
+
 func letterView(l *deadletter.Letter) coordinatorapi.DeadLetter {
+	of := l.View()
 	v := coordinatorapi.DeadLetter{
-		ID: l.ID, Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Key: opt(printable(l.Key)),
-		Reason: coordinatorapi.DeadLetterReason(l.Reason), Error: l.Error, At: l.At.UTC(), RedrivenAt: l.RedrivenAt,
+		ID: of.ID, Topic: of.Topic, Partition: of.Partition, Offset: of.Offset, Key: of.Key, Value: of.Value,
+		Reason: coordinatorapi.DeadLetterReason(of.Reason), Error: of.Error, At: of.At, RedrivenAt: of.RedrivenAt,
+		DismissedAt: of.DismissedAt, DismissedBy: of.DismissedBy, DismissedReason: of.DismissedReason,
 	}
-	if l.Value != nil {
-		v.Value = &l.Value
-	}
-	if len(l.Headers) > 0 {
-		headers := make([]coordinatorapi.RecordHeader, len(l.Headers))
-		for i, h := range l.Headers {
-			headers[i] = coordinatorapi.RecordHeader{Key: printable([]byte(h.Key)), Value: printable(h.Value)}
+	if of.Headers != nil {
+		headers := make([]coordinatorapi.RecordHeader, len(*of.Headers))
+		for i, h := range *of.Headers {
+			headers[i] = coordinatorapi.RecordHeader(h)
 		}
 		v.Headers = &headers
 	}

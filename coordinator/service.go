@@ -15,6 +15,7 @@ import (
 
 	"recourse.dev/migrations"
 	"recourse.dev/pkg/crash"
+	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
@@ -133,6 +134,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	pg.RegisterClock(registry, pool)
+	deadletter.RegisterOpen(registry, readers)
 	producer, err := kafka.NewProducer(config.Kafka, "coordinator-producer", log, registry)
 	if err != nil {
 		return nil, err

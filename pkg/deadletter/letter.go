@@ -65,6 +65,16 @@ type Letter struct {
 	At time.Time
 	// RedrivenAt is nil until an operator redrove it.
 	RedrivenAt *time.Time
+	// Dismissal is nil until an operator said that it needs nothing any more.
+	Dismissal *Dismissal
+}
+
+// Dismissal is an operator's word that a letter needs nothing any more.
+type Dismissal struct {
+	At time.Time
+	// By names the operator; empty if he did not.
+	By     string
+	Reason string
 }
 
 // New makes the letter of a record.

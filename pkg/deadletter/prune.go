@@ -13,7 +13,7 @@ WITH old AS (
     SELECT id
     FROM dead_letter
     WHERE redriven_at < now() - $1::float8 * interval '1 second'
-    ORDER BY redriven_at
+        OR (redriven_at IS NULL AND dismissed_at < now() - $1::float8 * interval '1 second')
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 )
@@ -21,8 +21,8 @@ DELETE FROM dead_letter
 USING old
 WHERE dead_letter.id = old.id`
 
-// Prune deletes up to limit letters that were redriven longer than keep ago, and says how many. A letter that nobody has
-// redriven is never deleted.
+// Prune deletes up to limit letters that were redriven or dismissed longer than keep ago, and says how many. An open letter
+// is never deleted.
 func Prune(ctx context.Context, pool *pgxpool.Pool, keep time.Duration, limit int) (int64, error) {
 	done, err := pool.Exec(ctx, pruneSQL, keep.Seconds(), limit)
 	if err != nil {

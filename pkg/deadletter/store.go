@@ -21,6 +21,10 @@ var (
 	ErrNotFound = errors.New("dead letter not found")
 	// ErrAlreadyRedriven says that the letter was sent to its topic before; if it failed again there is a newer letter.
 	ErrAlreadyRedriven = errors.New("dead letter already redriven")
+	// ErrAlreadyDismissed says that an operator dismissed the letter before, with a reason that stays.
+	ErrAlreadyDismissed = errors.New("dead letter already dismissed")
+	// ErrNotSent says that the broker did not take the record: the letter is as open as it was.
+	ErrNotSent = errors.New("the broker did not take the record")
 )
 
 // RedrivenHeader tells a redriven record from the first one; its value is the letter's id.
@@ -83,7 +87,8 @@ func Queue(batch *pgx.Batch, letters []Letter) error {
 }
 
 const listSQL = `
-SELECT id, topic, partition, record_offset, record_time, key, value, headers, reason, error, at, redriven_at
+SELECT id, topic, partition, record_offset, record_time, key, value, headers, reason, error, at, redriven_at, dismissed_at,
+    dismissed_by, dismissed_reason
 FROM dead_letter
 WHERE $1::uuid IS NULL OR id < $1
 ORDER BY id DESC
@@ -109,7 +114,8 @@ func List(ctx context.Context, pool *pgxpool.Pool, cursor uuid.UUID, limit int) 
 }
 
 const getSQL = `
-SELECT id, topic, partition, record_offset, record_time, key, value, headers, reason, error, at, redriven_at
+SELECT id, topic, partition, record_offset, record_time, key, value, headers, reason, error, at, redriven_at, dismissed_at,
+    dismissed_by, dismissed_reason
 FROM dead_letter
 WHERE id = $1`
 
@@ -129,20 +135,6 @@ func Get(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) (Letter, error) 
 	return letter, nil
 }
 
-const countSQL = `
-SELECT count(*)
-FROM dead_letter
-WHERE redriven_at IS NULL`
-
-// Count says how many letters wait for an operator.
-func Count(ctx context.Context, pool *pgxpool.Pool) (int64, error) {
-	var n int64
-	if err := pool.QueryRow(ctx, countSQL).Scan(&n); err != nil {
-		return 0, fmt.Errorf("counting dead letters: %w", err)
-	}
-	return n, nil
-}
-
 const markRedrivenSQL = `
 UPDATE dead_letter
 SET redriven_at = $2
@@ -152,7 +144,8 @@ WHERE id = $1 AND redriven_at IS NULL`
 //
 // In this order, because the other one could lose the record: a crash between the two leaves a letter that looks open
 // and whose record was sent, and sending it once more is harmless as every record is. The same goes for two operators
-// at once.
+// at once. A letter that was dismissed may still be redriven: operators change their minds. The producer is nil in a
+// service that does not run yet.
 func Redrive(ctx context.Context, pool *pgxpool.Pool, producer *kgo.Client, id uuid.UUID) (Letter, error) {
 	letter, err := Get(ctx, pool, id)
 	if err != nil {
@@ -162,8 +155,11 @@ func Redrive(ctx context.Context, pool *pgxpool.Pool, producer *kgo.Client, id u
 		return letter, fmt.Errorf("redriving dead letter %s: %w at %s", id, ErrAlreadyRedriven,
 			letter.RedrivenAt.UTC().Format(time.RFC3339))
 	}
+	if producer == nil {
+		return letter, fmt.Errorf("redriving dead letter %s: %w: not running", id, ErrNotSent)
+	}
 	if err := kafka.Produce(ctx, producer, []*kgo.Record{letter.Record()}); err != nil {
-		return letter, fmt.Errorf("redriving dead letter %s: %w", id, err)
+		return letter, fmt.Errorf("redriving dead letter %s: %w: %w", id, ErrNotSent, err)
 	}
 	if err := crash.Fail(crash.DeadletterAfterRedrive); err != nil {
 		return letter, fmt.Errorf("redriving dead letter %s: %w", id, err)
@@ -190,16 +186,24 @@ func (l *Letter) Record() *kgo.Record {
 
 func scanLetter(row pgx.CollectableRow) (Letter, error) {
 	var (
-		l       Letter
-		headers []byte
-		reason  string
+		l           Letter
+		headers     []byte
+		reason      string
+		dismissedAt *time.Time
+		by, because *string
 	)
 	err := row.Scan(&l.ID, &l.Topic, &l.Partition, &l.Offset, &l.RecordTime, &l.Key, &l.Value, &headers,
-		&reason, &l.Error, &l.At, &l.RedrivenAt)
+		&reason, &l.Error, &l.At, &l.RedrivenAt, &dismissedAt, &by, &because)
 	if err != nil {
 		return Letter{}, err
 	}
 	l.Reason = Reason(reason)
+	if dismissedAt != nil {
+		l.Dismissal = &Dismissal{At: *dismissedAt, Reason: *because}
+		if by != nil {
+			l.Dismissal.By = *by
+		}
+	}
 	if l.Headers, err = decodeHeaders(headers); err != nil {
 		return Letter{}, fmt.Errorf("dead letter %s: %w", l.ID, err)
 	}

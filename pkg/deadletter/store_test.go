@@ -31,6 +31,7 @@ func mustDB(t testing.TB) *pgxpool.Pool {
 	return pgtest.DB(t, fstest.MapFS{
 		"00001_dead_letter.sql": {Data: []byte("-- +goose Up\n" + deadletter.DDL)},
 		"00002_prune.sql":       {Data: []byte("-- +goose Up\n" + deadletter.PruneDDL)},
+		"00003_dismiss.sql":     {Data: []byte("-- +goose Up\n" + deadletter.DismissDDL)},
 	})
 }
 
@@ -212,6 +213,9 @@ func TestRedrive_broker_refuses(t *testing.T) {
 	mustPark(t, pool, l)
 	_, err = deadletter.Redrive(t.Context(), pool, producer, l.ID)
 	require.ErrorContains(t, err, "redriving dead letter")
+	require.ErrorIs(t, err, deadletter.ErrNotSent)
+	_, err = deadletter.Redrive(t.Context(), pool, nil, l.ID)
+	require.ErrorIs(t, err, deadletter.ErrNotSent, "a service that does not run yet")
 	n, err := deadletter.Count(t.Context(), pool)
 	require.NoError(t, err)
 	require.Equal(t, int64(1), n)
@@ -233,13 +237,21 @@ func TestReasons_are_those_of_the_table(t *testing.T) {
 // Every service's migration repeats the table word for word.
 func TestDDL_stands_in_the_migrations(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("../../migrations/*/00001_*.sql")
+	first, err := filepath.Glob("../../migrations/*/00001_*.sql")
 	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		require.Contains(t, string(text), deadletter.DDL, file)
+	require.NotEmpty(t, first)
+	for _, ddl := range []string{deadletter.DDL, deadletter.PruneDDL, deadletter.DismissDDL} {
+		for _, file := range first {
+			var all strings.Builder
+			files, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.sql"))
+			require.NoError(t, err)
+			for _, name := range files {
+				text, err := os.ReadFile(name)
+				require.NoError(t, err)
+				all.Write(text)
+			}
+			require.Contains(t, all.String(), ddl, filepath.Dir(file))
+		}
 	}
 }
 

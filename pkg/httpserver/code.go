@@ -44,6 +44,7 @@ const (
 const (
 	CodeDeadLetterNotFound Code = "dead_letter_not_found"
 	CodeAlreadyRedriven    Code = "already_redriven"
+	CodeAlreadyDismissed   Code = "already_dismissed"
 )
 
 // What is not the request's fault.
@@ -92,6 +93,7 @@ var definitions = []Definition{
 
 	{CodeDeadLetterNotFound, http.StatusNotFound, "There is no such dead letter"},
 	{CodeAlreadyRedriven, http.StatusConflict, "The dead letter was redriven already"},
+	{CodeAlreadyDismissed, http.StatusConflict, "The dead letter was dismissed already"},
 
 	{CodeConflict, http.StatusConflict, "The request conflicts with the present state"},
 	{CodeUnavailable, http.StatusServiceUnavailable, "The service cannot work at the moment"},

@@ -23,6 +23,7 @@ func BenchmarkProcess(b *testing.B) {
 			pool := pgtest.DB(b, fstest.MapFS{
 				"00001_participant.sql": {Data: []byte(worker.Schema)},
 				"00002_prune.sql":       {Data: []byte(worker.PruneSchema)},
+				"00003_dismiss.sql":     {Data: []byte(worker.DismissSchema)},
 			})
 			kit := workertest.New(b, pool, func(w *worker.Worker) {
 				worker.Handle(w, worker.Handler[*inventoryv1.ReserveStock, *inventoryv1.ReleaseStock]{Do: reserveAll})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -214,19 +215,35 @@ func TestPrune_goes_in_batches(t *testing.T) {
 	require.Zero(t, steps(t, kit))
 }
 
-func TestPrune_forgets_redriven_letters_only(t *testing.T) {
+func TestPrune_forgets_closed_letters_only(t *testing.T) {
 	t.Parallel()
 	kit := newShelf(t)
-	for range 3 {
+	for range 6 {
 		kit.Send(t, reserve(skuPanic, 1))
 	}
 	_, err := kit.Pool.Exec(t.Context(), `
-		UPDATE dead_letter SET at = now() - interval '1 year', redriven_at = now() - n * interval '60 days'
-		FROM (SELECT id, row_number() OVER () - 1 AS n FROM dead_letter) AS numbered
-		WHERE numbered.id = dead_letter.id AND n > 0`)
+		UPDATE dead_letter
+		SET error = name, redriven_at = now() - redriven * interval '1 day',
+			dismissed_at = now() - dismissed * interval '1 day', dismissed_reason = dismissed::text
+		FROM (SELECT id, row_number() OVER () AS n FROM dead_letter) AS numbered
+		JOIN (VALUES
+			(1, 'open', NULL, NULL),
+			(2, 'redriven lately', 60, NULL),
+			(3, 'redriven long ago', 120, NULL),
+			(4, 'dismissed lately', NULL, 60),
+			(5, 'dismissed long ago', NULL, 120),
+			(6, 'dismissed long ago and redriven lately', 60, 120)
+		) AS wanted (n, name, redriven, dismissed) ON wanted.n = numbered.n
+		WHERE numbered.id = dead_letter.id`)
 	require.NoError(t, err)
 	prune(t, kit)
-	require.Equal(t, 2, mustCount(t, kit.Pool, `SELECT count(*) FROM dead_letter`), "60 and not 120 days, and never")
+	rows, err := kit.Pool.Query(t.Context(), `SELECT error FROM dead_letter`)
+	require.NoError(t, err)
+	left, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{
+		"open", "redriven lately", "dismissed lately", "dismissed long ago and redriven lately",
+	}, left)
 }
 
 // The usual way costs nothing: no command that is young looks at the mark.

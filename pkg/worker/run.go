@@ -45,6 +45,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("running worker: %w", err)
 	}
 	defer producer.Close()
+	w.producer.Store(producer)
 	topics := w.cfg.Kafka.Topics()
 	consumer, err := kafka.NewConsumer(w.cfg.Kafka, name, kafka.ConsumerOptions{
 		Group:        topics.Group(w.cfg.Participant),

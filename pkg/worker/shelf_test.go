@@ -22,7 +22,8 @@ func mustDB(t *testing.T, ddl string) *pgxpool.Pool {
 	return pgtest.DB(t, fstest.MapFS{
 		"00001_participant.sql": {Data: []byte(worker.Schema)},
 		"00002_prune.sql":       {Data: []byte(worker.PruneSchema)},
-		"00003_domain.sql":      {Data: []byte("-- +goose Up\n" + ddl + ";\n")},
+		"00003_dismiss.sql":     {Data: []byte(worker.DismissSchema)},
+		"00004_domain.sql":      {Data: []byte("-- +goose Up\n" + ddl + ";\n")},
 	})
 }
 

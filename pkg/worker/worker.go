@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace"
 
@@ -28,6 +29,11 @@ var Schema string
 //
 //go:embed participant_prune.sql
 var PruneSchema string
+
+// DismissSchema is the one after that: what dismissing dead letters needs.
+//
+//go:embed participant_dismiss.sql
+var DismissSchema string
 
 // Worker is one participant: it takes commands, hands them to its handlers and replies.
 type Worker struct {
@@ -48,6 +54,7 @@ type Worker struct {
 	calls      *calls
 	registerer prometheus.Registerer
 	consumer   atomic.Pointer[kafka.Consumer]
+	producer   atomic.Pointer[kgo.Client]
 	// poked asks the resolver to look now.
 	poked chan struct{}
 }

@@ -27,15 +27,20 @@ func TestSchema_stands_in_every_participants_migrations(t *testing.T) {
 		require.Equal(t, worker.Schema, string(text), "%s; copy pkg/worker/participant.sql there", path)
 	}
 	require.Contains(t, worker.Schema, deadletter.DDL)
-	later, err := filepath.Glob("../../migrations/*/*_participant_prune.sql")
-	require.NoError(t, err)
-	require.Len(t, later, len(paths))
-	for _, path := range later {
-		text, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.Equal(t, worker.PruneSchema, string(text), "%s; copy pkg/worker/participant_prune.sql there", path)
-	}
 	require.Contains(t, worker.PruneSchema, deadletter.PruneDDL)
+	require.Contains(t, worker.DismissSchema, deadletter.DismissDDL)
+	for name, want := range map[string]string{
+		"participant_prune.sql": worker.PruneSchema, "participant_dismiss.sql": worker.DismissSchema,
+	} {
+		later, err := filepath.Glob("../../migrations/*/*_" + name)
+		require.NoError(t, err)
+		require.Len(t, later, len(paths))
+		for _, path := range later {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, want, string(text), "%s; copy pkg/worker/%s there", path, name)
+		}
+	}
 }
 
 func TestStatements_can_be_prepared(t *testing.T) {

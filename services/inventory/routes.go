@@ -23,14 +23,19 @@ import (
 type API struct {
 	pool *pgxpool.Pool
 	now  func() time.Time
-	log  *slog.Logger
+	// redrive is the worker's.
+	redrive func(context.Context, uuid.UUID) (deadletter.Letter, error)
+	log     *slog.Logger
 }
 
 var _ inventoryapi.StrictServerInterface = (*API)(nil)
 
-// NewAPI makes the API; now is the worker's outside tests.
-func NewAPI(pool *pgxpool.Pool, now func() time.Time, log *slog.Logger) *API {
-	return &API{pool: pool, now: now, log: log}
+// NewAPI makes the API; now and redrive are the worker's outside tests.
+func NewAPI(
+	pool *pgxpool.Pool, now func() time.Time, redrive func(context.Context, uuid.UUID) (deadletter.Letter, error),
+	log *slog.Logger,
+) *API {
+	return &API{pool: pool, now: now, redrive: redrive, log: log}
 }
 
 // Register adds the routes.
@@ -137,6 +142,28 @@ func (a *API) ListDeadLetters(
 		_, answer.NextCursor, err = page([]uuid.UUID{next, next}, 1, func(id uuid.UUID) []any { return []any{id} })
 	}
 	return answer, err
+}
+
+// RedriveDeadLetter answers POST /v1/dead-letters/{dead_letter_id}/redrive.
+func (a *API) RedriveDeadLetter(
+	ctx context.Context, request inventoryapi.RedriveDeadLetterRequestObject,
+) (inventoryapi.RedriveDeadLetterResponseObject, error) {
+	letter, err := a.redrive(ctx, request.DeadLetterID)
+	if err != nil {
+		return nil, deadletter.Problem(err)
+	}
+	return inventoryapi.RedriveDeadLetter200JSONResponse(letter.View()), nil
+}
+
+// DismissDeadLetter answers POST /v1/dead-letters/{dead_letter_id}/dismiss.
+func (a *API) DismissDeadLetter(
+	ctx context.Context, request inventoryapi.DismissDeadLetterRequestObject,
+) (inventoryapi.DismissDeadLetterResponseObject, error) {
+	letter, err := deadletter.Dismiss(ctx, a.pool, request.DeadLetterID, request.Body.Operator, request.Body.Reason)
+	if err != nil {
+		return nil, deadletter.Problem(err)
+	}
+	return inventoryapi.DismissDeadLetter200JSONResponse(letter.View()), nil
 }
 
 // ListTotals shows the sums of the three sides.

@@ -1,8 +1,6 @@
 package inventory
 
 import (
-	"unicode/utf8"
-
 	"recourse.dev/pkg/deadletter"
 	inventoryapi "recourse.dev/schemas/gen/api/inventory"
 )
@@ -81,15 +79,7 @@ func apiReservation(r ReservationRow) inventoryapi.Reservation {
 }
 
 func apiDeadLetter(l deadletter.Letter) inventoryapi.DeadLetter {
-	letter := inventoryapi.DeadLetter{
-		ID: l.ID.String(), Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Reason: string(l.Reason),
-		Error: l.Error, At: l.At.UTC(), RedrivenAt: l.RedrivenAt,
-	}
-	if utf8.Valid(l.Key) && len(l.Key) > 0 {
-		key := string(l.Key)
-		letter.Key = &key
-	}
-	return letter
+	return inventoryapi.DeadLetter(l.View())
 }
 
 func apiTotal(r TotalRow) inventoryapi.Total {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"recourse.dev/migrations"
+	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
@@ -59,6 +60,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	pg.RegisterClock(registry, s.pool)
+	deadletter.RegisterOpen(registry, s.pool)
 
 	s.worker, err = worker.New(worker.Config{
 		Participant:  participant,
@@ -97,7 +99,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	if err != nil {
 		return nil, err
 	}
-	NewAPI(s.pool, s.worker.Now, log).Register(s.server.Echo())
+	NewAPI(s.pool, s.worker.Now, s.worker.Redrive, log).Register(s.server.Echo())
 	return s, s.server.Listen(ctx)
 }
 

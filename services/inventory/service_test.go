@@ -17,6 +17,7 @@ import (
 	"recourse.dev/pkg/message"
 	"recourse.dev/pkg/pgtest"
 	"recourse.dev/pkg/service"
+	"recourse.dev/pkg/worker/workertest"
 	inventoryapi "recourse.dev/schemas/gen/api/inventory"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 	"recourse.dev/services/inventory"
@@ -89,6 +90,10 @@ func TestService_EndToEnd(t *testing.T) {
 		require.Equal(c, http.StatusOK, status)
 		require.Contains(c, text, "recourse_inventory_holds_expired_total 1")
 	}, 10*time.Second, 20*time.Millisecond, "counted after the commit")
+
+	junk := &kgo.Record{Topic: record.Topic, Key: []byte("x"), Value: []byte("no command")}
+	require.NoError(t, kafka.Produce(t.Context(), producer, []*kgo.Record{junk}))
+	workertest.DeadLetters(t, "http://"+s.Addr(), junk)
 	stop()
 	require.NoError(t, <-stopped)
 }

@@ -35,8 +35,8 @@ func newShop(t testing.TB) *shop {
 	t.Helper()
 	s := &shop{pool: pgtest.DB(t, migrations.FS("inventory"))}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s.api = inventory.NewAPI(s.pool, s.now, log)
 	s.kit = s.newKit(t)
+	s.api = inventory.NewAPI(s.pool, s.now, s.kit.Worker.Redrive, log)
 	s.sweeper = inventory.NewSweeper(s.pool, time.Hour, s.now, log, nil)
 	return s
 }

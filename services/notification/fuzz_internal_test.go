@@ -11,6 +11,7 @@ import (
 	"recourse.dev/pkg/httpserver/apitest"
 	"recourse.dev/pkg/pg"
 	"recourse.dev/pkg/pgtest"
+	"recourse.dev/pkg/worker"
 	notificationapi "recourse.dev/schemas/gen/api/notification"
 )
 
@@ -18,11 +19,14 @@ import (
 func FuzzAPI(f *testing.F) {
 	spec, err := notificationapi.GetSpec()
 	require.NoError(f, err)
-	server, err := httpserver.New(httpserver.Options{
-		Spec: spec, Log: slog.New(slog.DiscardHandler), Unavailable: pg.IsTransient,
-	})
+	log := slog.New(slog.DiscardHandler)
+	server, err := httpserver.New(httpserver.Options{Spec: spec, Log: log, Unavailable: pg.IsTransient})
 	require.NoError(f, err)
 	pool := pgtest.DB(f, migrations.FS(Participant))
-	notificationapi.RegisterHandlers(server.Echo(), notificationapi.NewStrictHandler(&routes{pool: pool}, nil))
-	apitest.Fuzz(f, spec, server.Handler())
+	w, err := worker.New(worker.Config{Participant: Participant}, pool, log, nil)
+	require.NoError(f, err)
+	f.Cleanup(w.Close)
+	notificationapi.RegisterHandlers(server.Echo(),
+		notificationapi.NewStrictHandler(&routes{pool: pool, redrive: w.Redrive}, nil))
+	apitest.Fuzz(f, spec, server.Handler(), `{"reason": "garbage", "operator": "ann"}`)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -18,8 +17,10 @@ import (
 
 // routes answers the API. Requests that reach it follow the API's description.
 type routes struct {
-	pool   *pgxpool.Pool
-	domain string
+	pool *pgxpool.Pool
+	// redrive is the worker's.
+	redrive func(context.Context, uuid.UUID) (deadletter.Letter, error)
+	domain  string
 }
 
 const defaultLimit = 50
@@ -129,14 +130,31 @@ func (r *routes) ListDeadLetters(
 		answer.NextCursor = writeCursor(next)
 	}
 	for i := range letters {
-		l := &letters[i]
-		answer.DeadLetters = append(answer.DeadLetters, notificationapi.DeadLetter{
-			ID: l.ID, Topic: l.Topic, Partition: l.Partition, Offset: l.Offset,
-			Key:    optional(strings.ToValidUTF8(string(l.Key), "\uFFFD")),
-			Reason: string(l.Reason), Error: l.Error, At: l.At.UTC(), RedrivenAt: l.RedrivenAt,
-		})
+		answer.DeadLetters = append(answer.DeadLetters, notificationapi.DeadLetter(letters[i].View()))
 	}
 	return answer, nil
+}
+
+// RedriveDeadLetter answers POST /v1/dead-letters/{dead_letter_id}/redrive.
+func (r *routes) RedriveDeadLetter(
+	ctx context.Context, request notificationapi.RedriveDeadLetterRequestObject,
+) (notificationapi.RedriveDeadLetterResponseObject, error) {
+	letter, err := r.redrive(ctx, request.DeadLetterID)
+	if err != nil {
+		return nil, deadletter.Problem(err)
+	}
+	return notificationapi.RedriveDeadLetter200JSONResponse(letter.View()), nil
+}
+
+// DismissDeadLetter answers POST /v1/dead-letters/{dead_letter_id}/dismiss.
+func (r *routes) DismissDeadLetter(
+	ctx context.Context, request notificationapi.DismissDeadLetterRequestObject,
+) (notificationapi.DismissDeadLetterResponseObject, error) {
+	letter, err := deadletter.Dismiss(ctx, r.pool, request.DeadLetterID, request.Body.Operator, request.Body.Reason)
+	if err != nil {
+		return nil, deadletter.Problem(err)
+	}
+	return notificationapi.DismissDeadLetter200JSONResponse(letter.View()), nil
 }
 
 // page reads the parameters that every list has.

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"recourse.dev/migrations"
+	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
@@ -70,6 +71,7 @@ func (s *Service) wire(ctx context.Context) error {
 	}
 	registry := prometheus.NewRegistry()
 	pg.RegisterClock(registry, s.pool)
+	deadletter.RegisterOpen(registry, s.pool)
 	var err error
 	s.worker, err = worker.New(worker.Config{
 		Participant: Participant,
@@ -121,7 +123,7 @@ func (s *Service) wire(ctx context.Context) error {
 		return err
 	}
 	notificationapi.RegisterHandlers(s.server.Echo(),
-		notificationapi.NewStrictHandler(&routes{pool: s.pool, domain: s.config.messageDomain()}, nil))
+		notificationapi.NewStrictHandler(&routes{pool: s.pool, redrive: s.worker.Redrive, domain: s.config.messageDomain()}, nil))
 	return s.server.Listen(ctx)
 }
 

@@ -18,6 +18,7 @@ import (
 	"recourse.dev/pkg/pgtest"
 	"recourse.dev/pkg/service"
 	"recourse.dev/pkg/worker"
+	"recourse.dev/pkg/worker/workertest"
 	notificationapi "recourse.dev/schemas/gen/api/notification"
 	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
@@ -224,6 +225,9 @@ func TestService(t *testing.T) {
 		bad, err = r.api.ListNotificationsWithResponse(ctx, &notificationapi.ListNotificationsParams{State: &state})
 		require.NoError(t, err)
 		require.Equal(t, "validation_failed", bad.ApplicationProblemJSONDefault.Code, string(bad.Body))
+	})
+	t.Run("dead letters", func(t *testing.T) {
+		workertest.DeadLetters(t, r.url, bad)
 	})
 }
 

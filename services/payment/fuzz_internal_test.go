@@ -36,6 +36,7 @@ func FuzzAPI(f *testing.F) {
 	events := NewInbox(pool, w, gateway, keys, time.Second, 0, log, nil)
 	f.Cleanup(events.Close)
 	paymentapi.RegisterHandlers(server.Echo(),
-		paymentapi.NewStrictHandler(&routes{pool: pool, inbox: events}, nil))
-	apitest.Fuzz(f, spec, server.Handler(), `{"id": "evt_1", "type": "payment_intent.succeeded"}`)
+		paymentapi.NewStrictHandler(&routes{pool: pool, redrive: w.Redrive, inbox: events}, nil))
+	apitest.Fuzz(f, spec, server.Handler(), `{"id": "evt_1", "type": "payment_intent.succeeded"}`,
+		`{"reason": "garbage", "operator": "ann"}`)
 }

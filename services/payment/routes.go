@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,8 +18,10 @@ import (
 
 // routes answers the API. Requests that reach it follow the API's description.
 type routes struct {
-	pool  *pgxpool.Pool
-	inbox *inbox.Inbox
+	pool *pgxpool.Pool
+	// redrive is the worker's.
+	redrive func(context.Context, uuid.UUID) (deadletter.Letter, error)
+	inbox   *inbox.Inbox
 }
 
 var _ paymentapi.StrictServerInterface = (*routes)(nil)
@@ -190,14 +191,31 @@ func (r *routes) ListDeadLetters(
 		answer.NextCursor = writeCursor(next[:])
 	}
 	for i := range letters {
-		l := &letters[i]
-		answer.DeadLetters = append(answer.DeadLetters, paymentapi.DeadLetter{
-			ID: l.ID, Topic: l.Topic, Partition: l.Partition, Offset: l.Offset,
-			Key:    orNull(strings.ToValidUTF8(string(l.Key), "\uFFFD")),
-			Reason: string(l.Reason), Error: l.Error, At: l.At.UTC(), RedrivenAt: utc(l.RedrivenAt),
-		})
+		answer.DeadLetters = append(answer.DeadLetters, paymentapi.DeadLetter(letters[i].View()))
 	}
 	return answer, nil
+}
+
+// RedriveDeadLetter answers POST /v1/dead-letters/{dead_letter_id}/redrive.
+func (r *routes) RedriveDeadLetter(
+	ctx context.Context, request paymentapi.RedriveDeadLetterRequestObject,
+) (paymentapi.RedriveDeadLetterResponseObject, error) {
+	letter, err := r.redrive(ctx, request.DeadLetterID)
+	if err != nil {
+		return nil, deadletter.Problem(err)
+	}
+	return paymentapi.RedriveDeadLetter200JSONResponse(letter.View()), nil
+}
+
+// DismissDeadLetter answers POST /v1/dead-letters/{dead_letter_id}/dismiss.
+func (r *routes) DismissDeadLetter(
+	ctx context.Context, request paymentapi.DismissDeadLetterRequestObject,
+) (paymentapi.DismissDeadLetterResponseObject, error) {
+	letter, err := deadletter.Dismiss(ctx, r.pool, request.DeadLetterID, request.Body.Operator, request.Body.Reason)
+	if err != nil {
+		return nil, deadletter.Problem(err)
+	}
+	return paymentapi.DismissDeadLetter200JSONResponse(letter.View()), nil
 }
 
 func limitOf(limit *int) int {

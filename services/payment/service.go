@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"recourse.dev/migrations"
+	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
@@ -68,6 +69,7 @@ func (s *Service) wire(ctx context.Context) error {
 	}
 	registry := prometheus.NewRegistry()
 	pg.RegisterClock(registry, s.pool)
+	deadletter.RegisterOpen(registry, s.pool)
 	var err error
 	s.gateway, err = NewHTTPGateway(HTTPGatewayConfig{
 		URL: s.config.GatewayURL, Key: s.config.GatewayAPIKey, Timeout: s.config.GatewayTimeout, MaxConns: s.config.MaxCalls,
@@ -120,7 +122,7 @@ func (s *Service) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	paymentapi.RegisterHandlers(s.server.Echo(), paymentapi.NewStrictHandler(&routes{pool: s.pool, inbox: s.inbox}, nil))
+	paymentapi.RegisterHandlers(s.server.Echo(), paymentapi.NewStrictHandler(&routes{pool: s.pool, redrive: s.worker.Redrive, inbox: s.inbox}, nil))
 	return s.server.Listen(ctx)
 }
 

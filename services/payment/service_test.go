@@ -149,9 +149,8 @@ func TestService(t *testing.T) {
 	// A capture that the provider never shows: every try gets lost.
 	r.provider.next(payment.CallCapture, slices.Repeat([]fault{dropBefore}, 100_000)...)
 	r.send(t, capture(stuck))
-	require.NoError(t, kafka.Produce(ctx, r.producer, []*kgo.Record{{
-		Topic: r.topics.CommandTopic(payment.Participant), Key: []byte("x"), Value: []byte("no command"),
-	}}))
+	junk := &kgo.Record{Topic: r.topics.CommandTopic(payment.Participant), Key: []byte("x"), Value: []byte("no command")}
+	require.NoError(t, kafka.Produce(ctx, r.producer, []*kgo.Record{junk}))
 
 	// The unknown desk.
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -299,13 +298,7 @@ func TestService(t *testing.T) {
 	})
 	t.Run("dead letters", func(t *testing.T) {
 		t.Parallel()
-		require.EventuallyWithT(t, func(c *assert.CollectT) {
-			page, err := r.api.ListDeadLettersWithResponse(ctx, nil)
-			require.NoError(c, err)
-			require.NotNil(c, page.JSON200)
-			require.Len(c, page.JSON200.DeadLetters, 1)
-			require.Equal(c, "undecodable", page.JSON200.DeadLetters[0].Reason)
-		}, 20*time.Second, 20*time.Millisecond)
+		workertest.DeadLetters(t, r.url, junk)
 	})
 }
 

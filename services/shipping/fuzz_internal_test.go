@@ -33,6 +33,7 @@ func FuzzAPI(f *testing.F) {
 	events := newInbox(pool, w, "carrier", keys, time.Second, 0, log, nil)
 	f.Cleanup(events.Close)
 	shippingapi.RegisterHandlers(server.Echo(),
-		shippingapi.NewStrictHandler(&routes{pool: pool, inbox: events}, nil))
-	apitest.Fuzz(f, spec, server.Handler(), `{"id": "evt_1", "type": "tracker.updated"}`)
+		shippingapi.NewStrictHandler(&routes{pool: pool, redrive: w.Redrive, inbox: events}, nil))
+	apitest.Fuzz(f, spec, server.Handler(), `{"id": "evt_1", "type": "tracker.updated"}`,
+		`{"reason": "garbage", "operator": "ann"}`)
 }

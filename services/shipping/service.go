@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"recourse.dev/migrations"
+	"recourse.dev/pkg/deadletter"
 	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/pg"
@@ -73,6 +74,7 @@ func (s *Service) wire(ctx context.Context) error {
 	}
 	registry := prometheus.NewRegistry()
 	pg.RegisterClock(registry, s.pool)
+	deadletter.RegisterOpen(registry, s.pool)
 	var err error
 	s.worker, err = worker.New(worker.Config{
 		Participant: Participant,
@@ -116,7 +118,7 @@ func (s *Service) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shippingapi.RegisterHandlers(s.server.Echo(), shippingapi.NewStrictHandler(&routes{pool: s.pool, inbox: s.inbox}, nil))
+	shippingapi.RegisterHandlers(s.server.Echo(), shippingapi.NewStrictHandler(&routes{pool: s.pool, redrive: s.worker.Redrive, inbox: s.inbox}, nil))
 	return s.server.Listen(ctx)
 }
 

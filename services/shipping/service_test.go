@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -17,6 +16,7 @@ import (
 	"recourse.dev/pkg/pgtest"
 	"recourse.dev/pkg/service"
 	"recourse.dev/pkg/worker"
+	"recourse.dev/pkg/worker/workertest"
 	shippingapi "recourse.dev/schemas/gen/api/shipping"
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 	shippingv1 "recourse.dev/schemas/gen/recourse/shipping/v1"
@@ -142,9 +142,8 @@ func TestService(t *testing.T) {
 	}
 	r.send(t, cancelOf(dos[1]))
 	require.NotNil(t, r.receive(t, 1)[dos[1].GetMeta().GetOrderId()].GetUndone())
-	require.NoError(t, kafka.Produce(ctx, r.producer, []*kgo.Record{{
-		Topic: r.topics.CommandTopic("shipping"), Key: []byte("x"), Value: []byte("no command"),
-	}}))
+	junk := &kgo.Record{Topic: r.topics.CommandTopic("shipping"), Key: []byte("x"), Value: []byte("no command")}
+	require.NoError(t, kafka.Produce(ctx, r.producer, []*kgo.Record{junk}))
 
 	t.Run("ready", func(t *testing.T) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/readyz?verbose", nil)
@@ -249,13 +248,7 @@ func TestService(t *testing.T) {
 		require.Equal(t, "validation_failed", bad.ApplicationProblemJSONDefault.Code, string(bad.Body))
 	})
 	t.Run("dead letters", func(t *testing.T) {
-		require.EventuallyWithT(t, func(c *assert.CollectT) {
-			page, err := r.api.ListDeadLettersWithResponse(ctx, nil)
-			require.NoError(c, err)
-			require.NotNil(c, page.JSON200)
-			require.Len(c, page.JSON200.DeadLetters, 1)
-			require.Equal(c, "undecodable", page.JSON200.DeadLetters[0].Reason)
-		}, 20*time.Second, 20*time.Millisecond)
+		workertest.DeadLetters(t, r.url, junk)
 	})
 }
 

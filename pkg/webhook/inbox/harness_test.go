@@ -52,7 +52,8 @@ func setup(t *testing.T, change ...func(*inbox.Config)) *bundle {
 	pool := pgtest.DB(t, fstest.MapFS{
 		"00001_participant.sql": {Data: []byte(worker.Schema)},
 		"00002_prune.sql":       {Data: []byte(worker.PruneSchema)},
-		"00003_inbox.sql":       {Data: []byte("-- +goose Up\n" + inbox.DDL)},
+		"00003_dismiss.sql":     {Data: []byte(worker.DismissSchema)},
+		"00004_inbox.sql":       {Data: []byte("-- +goose Up\n" + inbox.DDL)},
 	})
 	b.Kit = workertest.New(t, pool, func(w *worker.Worker) {
 		worker.HandleCall(w, worker.CallHandler[*paymentv1.AuthorizePayment, *paymentv1.VoidAuthorization]{

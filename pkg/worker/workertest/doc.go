@@ -11,5 +11,6 @@
 // before it returns. Resolve plays the time that passes until the questions still open are asked again, and Crash
 // stops the worker at a named line and puts a new one in its place.
 //
-// Conformance runs the whole fault table over one step of a participant. Every participant's tests should contain it.
+// Conformance runs the whole fault table over one step of a participant, and DeadLetters plays an operator at the API of
+// one that runs. Every participant's tests should contain both.
 package workertest

@@ -576,16 +576,21 @@ type Claim struct {
 
 // DeadLetter defines model for DeadLetter.
 type DeadLetter struct {
-	At         time.Time          `json:"at"`
-	Error      string             `json:"error"`
-	Headers    *[]RecordHeader    `json:"headers,omitempty"`
-	ID         openapi_types.UUID `json:"id"`
-	Key        *string            `json:"key,omitempty"`
-	Offset     int64              `json:"offset"`
-	Partition  int32              `json:"partition"`
-	Reason     DeadLetterReason   `json:"reason"`
-	RedrivenAt *time.Time         `json:"redriven_at,omitempty"`
-	Topic      string             `json:"topic"`
+	At          time.Time  `json:"at"`
+	DismissedAt *time.Time `json:"dismissed_at,omitempty"`
+
+	// DismissedBy The operator who dismissed it.
+	DismissedBy     *string            `json:"dismissed_by,omitempty"`
+	DismissedReason *string            `json:"dismissed_reason,omitempty"`
+	Error           string             `json:"error"`
+	Headers         *[]RecordHeader    `json:"headers,omitempty"`
+	ID              openapi_types.UUID `json:"id"`
+	Key             *string            `json:"key,omitempty"`
+	Offset          int64              `json:"offset"`
+	Partition       int32              `json:"partition"`
+	Reason          DeadLetterReason   `json:"reason"`
+	RedrivenAt      *time.Time         `json:"redriven_at,omitempty"`
+	Topic           string             `json:"topic"`
 
 	// Value The record's bytes.
 	Value *[]byte `json:"value,omitempty"`
@@ -653,6 +658,15 @@ type DefinitionStep struct {
 
 // DefinitionStepKind defines model for DefinitionStep.Kind.
 type DefinitionStepKind string
+
+// Dismissal defines model for Dismissal.
+type Dismissal struct {
+	// Operator Who asks; stays with the dead letter.
+	Operator *string `json:"operator,omitempty"`
+
+	// Reason Stays with the dead letter.
+	Reason string `json:"reason"`
+}
 
 // Effect One thing that the order holds, held, or may hold in the world.
 type Effect struct {
@@ -1144,6 +1158,9 @@ type GetSagaHistoryParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// DismissDeadLetterJSONRequestBody defines body for DismissDeadLetter for application/json ContentType.
+type DismissDeadLetterJSONRequestBody = Dismissal
+
 // CreateOrderJSONRequestBody defines body for CreateOrder for application/json ContentType.
 type CreateOrderJSONRequestBody = NewOrder
 
@@ -1239,6 +1256,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBody(ctx context.Context, deadLetterID openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetter(ctx context.Context, deadLetterID openapi_types.UUID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RedriveDeadLetter Write a parked record to its topic again
 	//
@@ -1380,6 +1411,40 @@ func (c *Client) ListBooks(ctx context.Context, params *ListBooksParams, reqEdit
 // Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetterWithBody(ctx context.Context, deadLetterID openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequestWithBody(c.Server, deadLetterID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetter Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetter(ctx context.Context, deadLetterID openapi_types.UUID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequest(c.Server, deadLetterID, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1764,6 +1829,53 @@ func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewDismissDeadLetterRequest calls the generic DismissDeadLetter builder with application/json body
+func NewDismissDeadLetterRequest(server string, deadLetterID openapi_types.UUID, body DismissDeadLetterJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDismissDeadLetterRequestWithBody(server, deadLetterID, "application/json", bodyReader)
+}
+
+// NewDismissDeadLetterRequestWithBody constructs an http.Request for the DismissDeadLetter method, with any body, and a specified content type
+func NewDismissDeadLetterRequestWithBody(server string, deadLetterID openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/dismiss", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -2415,6 +2527,20 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLettersWithResponse(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*ListDeadLettersResponse, error)
 
+	// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithResponse(ctx context.Context, deadLetterID openapi_types.UUID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
 	// RedriveDeadLetterWithResponse Write a parked record to its topic again
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2650,6 +2776,61 @@ func (r ListDeadLettersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeadLettersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DismissDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for DismissDeadLetter
+type DismissDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type DismissDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DismissDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DismissDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DismissDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DismissDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DismissDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DismissDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DismissDeadLetterResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3272,6 +3453,32 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, p
 	return ParseListDeadLettersResponse(rsp)
 }
 
+// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetterWithBody(ctx, deadLetterID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithResponse(ctx context.Context, deadLetterID openapi_types.UUID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetter(ctx, deadLetterID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
 // RedriveDeadLetterWithResponse Write a parked record to its topic again
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3559,6 +3766,52 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 	switch {
 	case true:
 		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDismissDeadLetterResponse parses an HTTP response from a DismissDeadLetterWithResponse call
+func ParseDismissDeadLetterResponse(rsp *http.Response) (*DismissDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DismissDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers DismissDeadLetterResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -4104,6 +4357,9 @@ type ServerInterface interface {
 	// ListDeadLetters Records that could not be applied, newest first
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx echo.Context, deadLetterID openapi_types.UUID) error
 	// RedriveDeadLetter Write a parked record to its topic again
 	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
 	RedriveDeadLetter(ctx echo.Context, deadLetterID openapi_types.UUID) error
@@ -4188,6 +4444,22 @@ func (w *ServerInterfaceWrapper) ListDeadLetters(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeadLetters(ctx, params)
+	return err
+}
+
+// DismissDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) DismissDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DismissDeadLetter(ctx, deadLetterID)
 	return err
 }
 
@@ -4554,6 +4826,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/definitions", wrapper.ListDefinitions, options.OperationMiddlewares["listDefinitions"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
 	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/redrive", wrapper.RedriveDeadLetter, options.OperationMiddlewares["redriveDeadLetter"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/dismiss", wrapper.DismissDeadLetter, options.OperationMiddlewares["dismissDeadLetter"]...)
 
 }
 
@@ -4638,6 +4911,50 @@ type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterRequestObject struct {
+	DeadLetterID openapi_types.UUID `json:"dead_letter_id"`
+	Body         *DismissDeadLetterJSONRequestBody
+}
+
+type DismissDeadLetterResponseObject interface {
+	VisitDismissDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type DismissDeadLetter200JSONResponse DeadLetter
+
+func (response DismissDeadLetter200JSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DismissDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5204,6 +5521,9 @@ type StrictServerInterface interface {
 	// ListDeadLetters Records that could not be applied, newest first
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx context.Context, request DismissDeadLetterRequestObject) (DismissDeadLetterResponseObject, error)
 	// RedriveDeadLetter Write a parked record to its topic again
 	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
 	RedriveDeadLetter(ctx context.Context, request RedriveDeadLetterRequestObject) (RedriveDeadLetterResponseObject, error)
@@ -5292,6 +5612,54 @@ func (sh *strictHandler) ListDeadLetters(ctx echo.Context, params ListDeadLetter
 		return err
 	} else if validResponse, ok := response.(ListDeadLettersResponseObject); ok {
 		return validResponse.VisitListDeadLettersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DismissDeadLetter operation middleware
+func (sh *strictHandler) DismissDeadLetter(ctx echo.Context, deadLetterID openapi_types.UUID) error {
+	var request DismissDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	var body DismissDeadLetterJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissDeadLetter(ctx.Request().Context(), request.(DismissDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DismissDeadLetterResponseObject); ok {
+		return validResponse.VisitDismissDeadLetterResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -5626,125 +5994,127 @@ func (sh *strictHandler) GetSagaHistory(ctx echo.Context, sagaID SagaID, params 
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1H37c9s2uui/guHdmezO0rKs2Ektz525aeu02WabTNxM7zl1jgSRnySsSIABQCuajM/ffgYfAL4E6mE7",
-	"u2f7S2OJwuN7v/k1SkReCA5cq2j8NSqopDlokPjXD6VUQpp/paASyQrNBI/GEYcvepLgl0TMiV4CKegC",
-	"yAzmQsIgiiNmHvtcgtxEccRpDtE4sj+I4kglS8ipWTanX94CX+hlNL44G8WR3hTmSaUl44vo/j6O3qSQ",
-	"F0IDTza/wGb7KL/SHBTRS6aIhM8lKB2Tz6XQkBIhCRc6JjQXfIGH5LAmQqYglTk2zTKilqJQY0LJx49v",
-	"fozNT8xz5tNniphzE8pTwrQiYs1vOS/zGVR3xqViwuEOJKHEfamXVBPKhV6CxJVITjekVEC0EANyA7gg",
-	"oQvKOFkzvSTm9xsioQCqB+SNJkyRFccN50KS8wuS0o0if57+cn39fvLL9X/cTP9yRaj7BaFz7bdlypzD",
-	"33Jwyz0qlkBTkDUuGmA9MXCNIwM9JiGNxlqW0ETSnyTMo3H0f05rUjm136rTDnoMxt6ynOltRFk8N8ml",
-	"j04yXKB5ghTmtMx0NL4YxoZmWF7m0Xg0NH8xbv86q6iHcQ0LkHiYdwYOb1KzCG5VUL2sd0IoTVi68/pz",
-	"IXOqo3FUlvjkNo3e0AXt3UPRBX3sFvfmx6oQXAHy5XspZhnk5p+J4Bo4wpsWRcYSauB9Wtgn/voPZYD/",
-	"9UBs+nVxxzb6fjfktaaKrKXhJsMVa/ORFiQV5M8fXv9ALs8vXv7FINUSG570A2i5OXllKHSbJG4gETxV",
-	"MVkvgRueYIqshdRLkoic8QWZ0WQVE6ociZ+PLnHji+HzQYs+thCPF3C3Mg+8SsyWr7ha23MUUhQgNbPg",
-	"pNXnwA0p/RHRhQQwmCiAp4wvJikkTJlTf9rCDuKGpSVsXxDvTZJMKIgtuJgyMokUUtwBJwvBLRdoyNU+",
-	"5FzP55Bos587AJWSbszfSlMNDTjUJ7MffA3QbE2Mf9hvYw8Gv159UzH7h9v5VZpKUBZoacrMNWn2vgHM",
-	"Oc0UxB34JkxvOtL+zPFu9XcArIkouZYBmf/m5h15fvbixckZoVmxpCcjA8SCag3SfP9ff7w6+c9PX0f3",
-	"f4oCy0JOWdY5zujiPPBkxri9QIWfI2+Q0y9v7E/P8Vn3x9k2Cq2wOHqDYil4gO6uB2cvzg1Mmsu9CP1e",
-	"KE2zSSLS7u6jYZDQF8zKk+45dxMY3s7DM7b0UOM3SGi5+TKAek5yxoUkJUel3FDEzxRJSimNKoqJ0Zvw",
-	"heZFBiQxbGSgUYlZxvWL86ihSi6Hw5dnl5eji/OX58PLy7OGXhlu65U4eqWN0HWwCAhKyolhAKoFmgBl",
-	"lpJMiBWhmsyZVBrptcUjKWhHlltQXzGeNoUTF5OKVUueiomEealQXM2FXFOZNj4x+kHSRE/umMhQNwRF",
-	"mGI8gZYqSqmGE80QcduPayj2yxU8uHvYbxH7m4aw/r0Qq+swz1dgNahGO2cmSo3qYCnWRnkoTXmqtiGb",
-	"SKAa0gnVh9/PE1JY9pyPzl4OooMExi6Bbm77lnEIifTKMtlvHVh5Xe7dDk2hG/uo2VEYzkdm2vdLx4xd",
-	"9DasJ3eCBuDaG8RNLHg49VEAwmRLSX8uKddOkWwx8jaHqlW5n0DNQ3G9ct+B3tNF4EDAtWRHotsSdwDf",
-	"6FHRsJn02xJIRpV2tI8yjyk0oZ3pZFwNQDdjBiR3Lth+u7UJCn+bEAx+oDyB7CmspziimQSabibAU0iD",
-	"omiHJHwAoXeu2bJxyl3X/WC9ySNNHQlUbWnIUVhDBjYuFYRE36bWcmQhQBk/dQ1co4FsBP4ufbJNTKgd",
-	"aGYUpkih8nrXQqaoUtdLQahaQRoUcl11VOuapmJKEIgZfp4CTQ3LR3HktWIA8yHlEURPRlm+fbF3HAxf",
-	"oKdvDW1rZG+DBu5YCk7ddYR76i2KHJSiC7Br4UKKMB2EhzfdnLmhULBokawmEhTIux4y/yYa1xlaHY1b",
-	"XTgEzh+Bpm9B6yBrH6EyQUqrSba+abiDBwnKD5AImf5sIxYBWXmgVlzZcNHW52I+V6APVCMFlZp5Q6/5",
-	"/PNR8Pma/z17lDyFRKR0lgHaaxjYmTiXC53piRYFS4zfTHmagZwUlLf+rjnM/1zRBe1xRVPJ7oAfZe3Y",
-	"/UOwuqOZ9WtdmOGaJ8JI9GgczagCBFpIvhgEPlNkttGgBnt1j8WfA0IN8QpVFVg9lcWGMncTc1hnG0k0",
-	"yfCBw+mxwSF9mjupAqW7b9raP3yBOeMVwXUMWbStdEhBAAYbG+FNTVfQFlgzITKg3GpYK48nygZgDuSF",
-	"JVXLIJXkIHNqubJXOgYF2jE48HC5MbItgIc7kMqBLRAHDAhJ/wN3sbiCbwBA/rj1XXcj7y2zlkOX+vz3",
-	"D7l4MPJDF3SSMrqQNKAS/27POrYxbU012Lg3MT8b9GmZh6ynodjP5s3rd47e2Xk3cD8YaHVh20ucKDD7",
-	"eQZN6VnJshRD7kbLXxE2xygd0yQDeof5BUCgEZq5kN02V/VS+uGU6QjRHnk3EG6cPdAREd422raqRQif",
-	"1shxNk8i8pzysNEHNvh4SHjCEDFwRbVTeQW7E1aGa8nws0/xEXJCFNb0bnzZADpqi4QVlOs+j2ERMPQM",
-	"9JB2BUdKXgCRJSdaLJAqBkH5V/J+8JbcAvgg86x56LiOkpiTNu6LOAsRwXWFi50WcO0yLEWWqpgsIUvR",
-	"2DeOovmMMO4N/yzgQtCeGNxHH3pDKzfuBuRywWGD+1CCIb5g6G0bvE9sllvjKewANRDwDJ0psxSzMURM",
-	"+s2F7Fu3IveuuR8k6wPoUwcOacBiHOSx9cPwPJSnKJWsiwXpABE69rkEjAEMSCK4KnPofI4/NjYkKQsy",
-	"2xBKMqpB3nKU3ERCBlQ1foSJCeKszbHL2FU3IUwryOYkNa6oOZJ5bEAUaJ3hmRvRzztRJktQHqKYkfSS",
-	"wt8SU0aZi1bi6VFc2DPVVq9hErtF2KEKe0jm56F85M0vH+NGwNh41M5vRKINOr/d8JF1s/rYuSeHcv2l",
-	"yCinfdHjpq/PFFkj+jA3ts2hxvYMW10YTjrCBVBlnlMZdpjWlGm0+Q80WX6nLJimWi83B4Tk3EHqbUMw",
-	"/JkpLeSmihU/wm2986UPB93Nb2x+FbqjhDumAu5iX5QSPh/0ZBdI8Dlq7IXuUHWVXfC6c/5DB16JDlV5",
-	"vG7kUIzxExMDRGm4RmmB//JsHjfFw7igmxx4WHwegxuqNeTFoa66DzK2kdmTEq0xtiPcCB5cgW+O1FUz",
-	"KcrFUvcpFb/eRPAslHTQJFlSvgDUAKjiMQFPFVlBoQlVxK8Qtk0tnlg7MpEKl0AKi1Njn/dnlnulLRry",
-	"fb/rRmMrsjU0jFTYxGMXLjso+2lC9C2x8lhff1dEfbuqqWlOfAfD55cvv4OT82F6cXL+HL47mSWXz09e",
-	"fHd5Ti9ezi+fj87Nst0QcztZ3MyHk5P//vTXYDb8LeMrFXAkMHzbzxVh3lpa+IXpgi5o+AvI5gfoBfOU",
-	"W6XeqDqNDzgHof0rrDEnsDeW30DC10YOMLr++AHjA1bsYVrO/DU5q3JZ5gd1hmrk8k/GyDj5+8efTr5/",
-	"+/E6spbIpJAsAZ94OxtdDO8/GWShyJxosQKDMi1WkzumKIr5OUgrbKKz4dDsqZasmGhR11ZE34PMGG8k",
-	"1cfRj2ZHV+wQ0ZT+P3e7QSLyxrmjj1yDJClw8pZx878zA0RXvfQqpeStuIOMYiS5VS8QnQ3Pzl4iCpes",
-	"KBhf+FudXw7Nh6KIxlFeLjI2h05CcDy6vLQXb5HdjGWZu9jOhKQrQzk4U7tVG/I8XBvSQnErh/PifG8x",
-	"Riis1j7Sz2JNMl+MaE0844thsK7kmmWuCKqgDG3+K/e3EdIcGoV+g2bxwncvzvdVwsVRyhSSxnEZ32NT",
-	"2shmPqddV7/4Upb++pdMJDTkrX3/w3ty/vKKACdsTjKYayJK3SlteX4R9LxaHBV2A/GRpveHT/uSzoTK",
-	"lKRU085+o4uLvcTQ4NrQ1q7CVKw5CdSUdvY7gPYaEuFAxuny7KEEYdn6WN7Q9MuxGz2+QAGP2mbqJmJa",
-	"1Qq+NqldteDB2iWnkJapVEzXGWmUCu28RPXgffwQQeiTx7uetxlm83RGWX44X9uca8AiemxxzT4J3Ctk",
-	"A8WWM2WYWfAE/WUuUNSiiMV8SysMtfOAD5WVNkh6OFT7KzoxLHIUUKEdVdi5bePRKlC2o6YziIWt2iyb",
-	"E4BCVb6Ord5tVuKZZ7Skycp4MFbuNfyVmpUOzPA+Qjdt6R9vBu9awdrKLW0VUDuYqg0Gq1s6IaAxjgsd",
-	"uLrygwrE/una4Ylq1P4VWsMWtFVV+1VpWyPc4pAcP0jDdEDbvOWW6OnXR15BVMTYKbFzAr4WSm0R4Sm+",
-	"V5H5Irwjap/Q9rUUGShgYxyeKW/s9NtyL853JIf21FTFu4sEK4P5bIj/7TOZXQnhLhK6WZU+wtz26x5m",
-	"r7TLEQPr9qIrHP/YHa9wVaZHStAbF6DdEqKh6tAdBPYBEmCFDlOLzXEQLeqSX+0bUIznD+lVq2vKW8+u",
-	"BYwsQPukbQ7bcfPD9csRSuEogVxJw6pmMkmg0MHUxoHyaQ9D31RbtsHtNx47wA6MO5SAUowvxkSJHGzA",
-	"sS6oI4ngcyZtksl5qrExudYsy8gME8lFBtqsVf1zbPF1y608qperEle2YBB3XXtco9vLFJmBOYJ1g6tH",
-	"q0XJ1pqYv7rl2HnTSUihaWVPq5dII05CWgqTkFPG23mqCjdIRw42Nltl4YD/dhetax/dQ41CSHueYLi1",
-	"xVu7nYhv2QfwT7fnj7d0D2Sxhxtix1lWT2rvfDPj5RhDZUfhvgNqSMg0ehLbAsa3BhLXk0hsxiXUqeHa",
-	"kLq1GnSWgXUkCikWkubqiqQiUb7LUZElVYTaHmT0N2iyDOZZ+qqif3epX9vc6CRD3VLcaXcc9Na/Hq5L",
-	"HbiusZ4xVOTKlaZ9FCp8qKHjAVv7vRVKctXQeDstBOb9DYyCd3DXDRpxrxlPVUvJuuqRTCzUFaGZEvin",
-	"rfYl///EFdCfvEl79tJy09fyUHWGZmwFzWUb/aThIp2a77a/00xnu/sk26d43yqOSjtdFZKdNBkokDbf",
-	"TIwLHKA2pC8hJgYZrjE0odyoTqvwuNJA0zGRoEvJ9xciuGpie79mN45hqB3Meu1rtrcLibDh2qCYenwf",
-	"yq9YAVxmUFtsMylWwPcw5LacD1ftSfDlKHZQAWFqTLCDPCYF1UsipCOWQVgtuN+FD47X3tSrx8ZVYVXf",
-	"rtl5JtJNeGlhaC2w8N9u3v1K3LeEcS2qda4I5IXeWIlD6233o9xv5pC8s62uVVC/ZVv01clXtd97+jRw",
-	"eoB9OLT5jcv7PUVU9MgY5wNsmWZ48dBfNCu2Dyvl/QDzf9944YGWEfqeriv+sCMd1fPYasxos9svdL6i",
-	"pHqg2yRsuxO2GoJ7Gjp2m5HHReyO7fhxNRRVo1XJuXc80Nmo/8B629Z3lVOCX+3zPh5krR5Xwd9Xt79m",
-	"tnD7AJYO2bqNJtQGJ3ro9YXv6haTKpTXsnN9tX84eNYn5uyUiSOjZv2lRK+FdDWV7Sg6JZolK+hGzsIR",
-	"sarhLqBLsctPXdmWwkovudqKQ+JydbdTe+mfDljw4oDxBr7IqONQOBpAoKAZifa5BdUhx/bWnmcspAEk",
-	"EVXm4ErVN744yledeg7aH6Fx5piDTpBabGixU1ddFJh0VkBci1BMUrZg2vxf6JikVC1tJS9PQarENfo2",
-	"S4daBSeftgofhieXn9z/B5OTT1+H8YueSohwf8FxFXnePjzG6jtKY1j2nKxCg6EaJVZkBRuvBexPrqrg",
-	"oOUsjCK5y+3of5gcWq/ZrhDcWm0BvFGPd1Dr1fE5uu2smlLlkVbCN+7t2Fsd/0iNyVI8pb14FEfGHRPz",
-	"Oc6dmqSinGGzl+CWW+smy1RYXYpRtfpH+GfjlzYeaQTEihWFTQj1Fqgf1wqCuqtBJnUxbEicYMV10I3z",
-	"gfQqQ0sXlKwp08oHAYIMrg6uue1lZF+bHgi0LGlhqIiUPAOlCOX+mInIQdUTUh5f1v6AutdvRZMP7OgO",
-	"9hjU12oYOq7Zu8KgQ8E2vdyjcz0PNIS9as5XcUHvqqCCqSpD8FqK3JATJ4LjcDzbG6dWNkDE+B1wo/Jj",
-	"X2IVE5/1NPrrlnOh2dzNKiNrIVeo7Jo1bkBwgF7s9Z2xKNppgbXd30docjvWANSAvCLW6nNlXIpu1C3P",
-	"BUYOqI1oGBcAUiKhyDaukWhwy2+xcVMRKu2EOkxwKEWmjUTa1LeNYbSRKjL1n2tBFuD6rqqbMB270j7b",
-	"iIOBBA7mkLhATje3fIYFYdJV93EyxRF4U+xKwQCBBYPSLMvIkt4BTvn7oolbyY1iZIqIgn4ubbvPDDLB",
-	"F4o4K2zOMmNSYOaDGnjQFDDuMCCvKctKCfbe2+FakZQGh8pHKRRKfzI16n1qMyUZS4Bb19yoPYNckIag",
-	"Cpos4WQ0GNYD8RqfNRtPoptylrN6xg/WPgJPFZmX2ZxlmZ3oOC+zbOMyQRYqG1Fi9EyBiwxJIeaDKhw2",
-	"xvBHKRWQRAiZMk5tnXnVlhmdDYb2MKIATgsWjaPngzM8c0H1EoXh6d3Z6UwImw9cgA6b67RMmRZSjQmn",
-	"Uoo1kWKtyGzj2SqNyXrJkiVZ4Bc20MxydxMutHkWq2RYXoUepVhX5IKtfGS9FBnccptijYkSBlZu/IsS",
-	"OSCjuOonJCjDo0hTA/ITuwNH0EihU9vCW1EzfjjBpaf+BOZpi+hK8rxJo3FkuOV7BErcmhz6x7Yqyja+",
-	"Nd1R0ZItlggSe0IMt/txeIGhkI1jRUdNZwx7lvVpT+28yvtPnRmLo+Fwx3zF4+YqVkOEAoMVHWLFHGkl",
-	"bhLLwMWX7OzL8BbVmRvDG5tcdY2mrV0RIW9JgYOyTqWn2JiILAXl5pNhVcpCNfP4ZlnDBCnQ9KQxQsHx",
-	"wjZh1GMTAuSxBydu8Oz/Dux1hkrsxKGBjvfengJ9NnTrctMJDpJDKQEE7wNpTDisg3jzCOnB3enXxjCK",
-	"CUvvT93sEPT6hApg9YN9oDEPYwuvgQGo7W0eNQf1n4PlEIbf+OGnTGvgVy4rkFDexoad6hu7IbwNYkAj",
-	"hKyXm6cgit8l02DTBSs0YgyNGD1veBvnqNhz7KWG1jiKHYzcnNvwDRHQmp4RQMJvSyCNQz8FKH9zPpHy",
-	"LlI1DUKWXMVWZLqxFKoBT/xNDcq6kCpsGjjby9hXichnjENql76NjD0cDYKq9Z1ddY9udcIHTSVrc17E",
-	"w+GwmgSDRrMxPTMhDLlQHZOlWKNpPAccnTgXJU+vQrauFnZw5byUOBjhlmPycuq9g2lMpnVNzBTNmGld",
-	"/zK1GWKmnCnnxxJYVdNMUPsaH3QGjNPRGF7dMQXqooaD6KozDm6XaaJ3z+68IlPKN9YsNxa+cdd77ZUq",
-	"b9U8Z1VRxDedeWlPU8Bjrhcevd6s+wjOX9/bxNG3tq1aPAwXWC/Zt1Azm/7ER7TVLw9ftJ9kKjfZSw9b",
-	"uGGI285Y6J2G7/MNc91n0u4ILBx4KDuQv3WwfeexP3nQgf6djLq6ananPWcB+hSaxgh04j22PpvN29px",
-	"ZYF1AzRGXCgyGo6Ms6aE4ISq9sQIH6Sxgvo9ctUYY37/99epdf+NnVAWRrj/SlyzIjoDGCDnKUpxvQR+",
-	"y2m14bAumPT++bz6gaYrUM7jjM3p/GsM8KCuKceOKhWC5JRvfFWJwuMQNxZ0cMt/84H5zisK6u3x25lI",
-	"NyTHbblwl3AwMKdvFQC78KLV5rd8Wq2sTz5AkdENpGNibNHplfNO3dsbcBMb+jofjTBA9Lu5ROMdC2SN",
-	"GgKDMlrYyxhQGljEeAIX28Q1LslU3IHMBE0hndrNpo2apmlcs6y94y3HMjSaDsirRrEz5Y0AXRWyc5Nh",
-	"8M0WVfVzwG//AXn9nXOmj3PNum982BJEU0dqlua6dBYbcsiF0uTFMK6IzufmDS3huwRejs6Hfxn0vb3C",
-	"EnWfRA+OW/1UVbd9L9LNk4mRqrX8vh24NdR0/63FV5+N7KY+UWWLna8wNDa1ZtO084KGAC+0T7Ednn4r",
-	"kiqm3u/Lbb3D4j6ORsPR00LANxHsBEQlE11YtG1m/gvB8UiN0gmY7ojZ2L9Pv/piiftef+8n0A8TC/5F",
-	"K99eae9E9lNo6nfcLTa2uQ2bS6jUD8aX/es8tB+uZiuEvbZoTG06Bi2n9diNsP436nRqx2tPx221326R",
-	"wAe747fdT5IllQvMRLjszZpuqtccOW1lfpJiTuR8eEmmvli1u6lv/zDWblV4ZF9NpEvJseh4CbjBjCar",
-	"AdoR09YM8M6St7xqmMBFsWapCo/7ThRsHtPCdYIMSK/RELIDbHAkqBdxuUcyQLzjFVVrppbV+6iEAvcW",
-	"g+qA7o1SGJi19pQ371awwcLuxoxXKsG+Jmpw+FueHvhWp2+kPduT1u+3X3T0lMKjNcV+n8IIEGFloz5S",
-	"Yzy1IjzqXk0pYYfeuZ4tZ8zXssFFHp7ito+Ux6/UynKEx4pPfR8uV+uZRcH43A3IO5AnOD/APjog1zRZ",
-	"2j+spATSnA5l2PJvN+9+vUKhyVIv6cB8+UyRqYLPU8zMUZJkzKyil1TfcmnMYI79Ztb6f0uVPsHBbCdv",
-	"fpySnCllpyoaWWclmz3FFHg6JQmVkoFqWc34cgirpmLvuxGlJdD8lmPczWV+rnC0v62yMPK4MVEGX7M1",
-	"k2KtjGhJhUtE5gqyO1CxFaSj4blPYGrIMmXz7loY+6oY3PIfRG4zxSuAwrVN4GWZ8VMzdgeEcTIDvQYI",
-	"CuAbPDSK0ms/2OmpxHA9mQ3hZYFa9ShIY0neQdorS1t4aknSZo3d8OTy09ez+OwyVFV3gG2k4Yu21Hpi",
-	"EbiHu0LMbn+IltBoeB7uc+i4CJZsurTIUXFhwrCC2FWzjsFNmxVkLrJMrJ/C+HqNK9VtvxQrFlzF0A6e",
-	"x4D86VfX+rbTwL2xM8SOoyv3jr9vat7iwfqQiiO7ny7h0XzzpKsx6sltdCB7SpMqZRQ2UqdYT+tyAbam",
-	"1uYBlLVHDRu6WdPqyjyh5WZqq4fsKPFnqjVt1r4pk4v1FZkazTW1BctGgF3d8qktuZsakzWjEnzSxhdg",
-	"xi6qjysTDpDWlJsLCVdkivp9ajMUugWfdd0SrJzku+WNoE7GlNEVWNVWTcOds7rW7pn1H5Bf0JJOBJ9n",
-	"LNEWPHaqYy3uAyLxVaLf8ceT7NMbb42K94OCH09n8bTe5hhO1lamDrpDTxG+xbgoWVKs0NyVVu3yS2Mo",
-	"4i6J9HM10vBhWP43i78353bujMC7MZpPVgvTmZCOvJ5Do8UXCwzR/U17i2IqEYnzK43xaHFVysyYDloX",
-	"49PTs9HLwXAwHJyNvxt+N0Rwut8HOz2WosCmpOa7aVXAjmmU0LqQ1rpZVMvhi3bN0iCKDNDkWxs5qgW6",
-	"i7YKofV+2tA25kw+D9o6V03y95/u/ycAAP//",
+	"1H1rcxs3luhfQfWdKs/UtCiKluyIqlt1nURJPPHELiuu3N3IS4LdhySG3UAbQItmubS/fQsHQL+I5kOS",
+	"kx1/sUh243Fw3i98iRKRF4ID1yoaf4kKKmkOGiR++q6USkjzVwoqkazQTPBoHHH4rCcJ/kjEnOglkIIu",
+	"gMxgLiQMojhi5rFPJchNFEec5hCNI/tCFEcqWUJOzbA5/fwG+EIvo/HF2SiO9KYwTyotGV9E9/dx9DqF",
+	"vBAaeLL5GTbbS/mF5qCIXjJFJHwqQemYfCqFhpQISbjQMaG54AtcJIc1ETIFqcyyaZYRtRSFGhNKPnx4",
+	"/X1sXjHPmW+fKWLWTShPCdOKiDW/5bzMZ1DtGYeKCYc7kIQS96NeUk0oF3oJEkciOd2QUgHRQgzIDeCA",
+	"hC4o42TN9JKY9zdEQgFUD8hrTZgiK44TzoUk5xckpRtF/jr9+fr63eTn6/+4mf7tilD3BqFz7adlyqzD",
+	"73Jwy/1RLIGmIOuzaID1xMA1jgz0mIQ0GmtZQvOQ/iJhHo2j/3Nao8qp/VWddo7HnNgbljO9fVD2nJvo",
+	"0ocnGQ7QXEEKc1pmOhpfDGODMywv82g8GppPjNtPZxX2MK5hARIX89bA4XVqBsGpCqqX9UwIpQlLd25/",
+	"LmROdTSOyhKf3MbRG7qgvXMouqCPneLevKwKwRUgXb6TYpZBbv5MBNfAEd60KDKWUAPv08I+8fd/KQP8",
+	"Lweeph8XZ2wf328GvdZUkbU01GSoYm2+0oKkgvz1/Q/fkcvzi5d/M4dqkQ1X+h603Jy8Mhi6jRI3kAie",
+	"qpisl8ANTTBF1kLqJUlEzviCzGiyiglVDsXPR5c48cXw+aCFH1sHjxtwuzIPvErMlK+4Wtt1FFIUIDWz",
+	"4KTV98ANKv0e0YUEMCdRAE8ZX0xSSJgyq/64dTp4NiwtYXuDuG+SZEJBbMHFlOFJpJDiDjhZCG6pQEOu",
+	"9h3O9XwOiTbzuQVQKenGfFaaamjAoV6Z/eJLAGdrZPzd/hp7MPjx6p2K2b/czK/SVIKyQEtTZrZJs3cN",
+	"YM5ppiDuwDdhetPh9meOdqvPAbAmouRaBnj+65u35PnZixcnZ4RmxZKejAwQC6o1SPP7f/3+6uQ/P34Z",
+	"3f8lCgwLOWVZZzmji/PAkxnjdgPV+Ry5g5x+fm1fPcdn3Yez7SO0zOLoCYql4AG8ux6cvTg3MGkO9yL0",
+	"vlCaZpNEpN3ZR8Mgoi+Y5Sfdde5GMNydh2ds8aE+3yCi5ebHwNFzkjMuJCk5CuWGIH6mSFJKaURRTIzc",
+	"hM80LzIgiSEjA42KzTKuX5xHDVFyORy+PLu8HF2cvzwfXl6eNeTKcFuuxNErbZiug0WAUVJODAFQLVAF",
+	"KLOUZEKsCNVkzqTSiK8tGklBO7TcgvqK8bTJnLiYVKRa8lRMJMxLhexqLuSayrTxjZEPkiZ6csdEhrIh",
+	"yMIU4wm0RFFKNZxohge3/biGYj9fwYW7h/0Usd9p6NS/FWJ1Hab5CqzmqFHPmYlSozhYirURHkpTnqpt",
+	"yCYSqIZ0QvXh+/OIFOY956Ozl4PoIIaxi6Gb3b5hHEIsvdJM9msHll+Xe6dDVejGPmpmFIbykZj2vemI",
+	"sXu8De3JraABuPYEcfMUPJz6MABhsiWkP5WUaydItgh5m0LVqtyPoOahuB65b0Hv6CKwIOBasiOP2yJ3",
+	"4LzRoqJhNenXJZCMKu1wH3keU6hCO9XJmBqAZsYMSO5MsP16axMUfjchGHxHeQLZU2hPcUQzCTTdTICn",
+	"kAZZ0Q5O+ABE72yzpeOUu7b73lqTR6o6EqjakpCjsIQMTFwqCLG+TS3lyEKAMnbqGrhGBdkw/F3yZBuZ",
+	"UDrQzAhMkUJl9a6FTFGkrpeCULWCNMjkuuKoljVNwZQgEDP8PgWaGpKP4shLxcDJh4RH8HgyyvLtjb3l",
+	"YOgCLX2raFslexs0cMdScOKuw9xTr1HkoBRdgB0LB1KE6SA8vOrm1A2FjEWLZDWRoEDe9aD5V5G4TtHq",
+	"SNxqwyFwfg80fQNaB0n7CJGZMpUzpY4UtPVbs00YWSs9ymBl9XjfYdTj1ZS4bQFIaYXe1i8Ny/Ugnv4e",
+	"EiHTn6xzJcDWDxTgK+vZ2vpezOcK9IESr6BSM6+TNp9/Pgo+XwPIU3LJU0hESmcZoGqJPqiJsw7R7p9o",
+	"UbDEmPiUpxnISUF563PNDPzrii5oj9WcSnYH/Ch8sfOHYHVHM2uCO4/INU+EET7ROJpRBQi0ECs0B/hM",
+	"kdlGgxrsFZP2/BwQaohXR1WB1WNZbIhoN92F1QvDNCcZPnA4PjaIuU/JSCqf7u6dtuYPb2DOeIVwHZ0b",
+	"1UAdkmWAftGGJ1bTFbTJeSZEBpRbZcCKjomyvqIDaWFJ1TKIJTnInFqq7GXkQd57zBl4uNwYNhw4hzuQ",
+	"irV4U9NlGeDn/gW3sbiCbwBAfrn1Xncf3htmlZwu9vnfH7LxoJOKLugkZXQhaUB6/9OudWzd75pqsC56",
+	"Yl4b9AnEh4ynodhP5s3td5bemXk3cN8baHVh24ucyDD7aQa1/lnJshSjA0YhuSJsjg5FpkkG9A5DIYBA",
+	"IzRz3sVtqurF9MMx0yGiXfJuINw41aXDIrwaty3DReg8rT7m1LNE5DnlYf0UrJ/0EE+KQWLgimon8gp2",
+	"JywP15Lhdx/jI/iEKKyV0PixAXSUFgkrKNd9xs0ioJMa6CHuCo6YvAAiS060WCBWDIL8r+T94C25BfBB",
+	"mmRz0XHt0DErbewXzyyIBFYdsyA5woyqzIQAMaBtoq4MLDbKBtAMShhGSKy86ng+X5wHtQ+v/XTBfeCo",
+	"F3vdsx2IuhlDYLquUHanTVMbgUuRpSomS8hSNN+M6W++I4x7Uy4LGIW0x6v6wTtT0W6Juy7WXHDY4DyU",
+	"oNM26EzdxsInNrSsjhm2Ehp4+gzNYzMUs15hDOPOhewbt+IKXQMuSP0HkLEOLNKAhaeQjq1ljeuhPEXm",
+	"bY1mSAd4oGMfHUKvzoAkgqsyh873+LJRtUlZkNmGUJJRDfKWo4AjEjKgqvEShpqIU8rHLgZb7YQwrSCb",
+	"k1SADVCZxwZEgdYZrrnhz74TZbIE5SGKMWbPUP0uMQiYOf8zrh65ql1TbRwYXmKnCJvIYZvXvB6KMN/8",
+	"/CFuhADQZLSeAETaoDuj6xC0hnMf1+uJil1/LjLKaV88oOm9YYqs8fgw2rlNoUZFDyun6CA8wlJSZZ5T",
+	"GbYr15RpNI0O1Ox+oywYeFwvNwc4Wd1C6mlDMPyJKS3kpvL+P9wRAXc+meWgvfmJzVuhPUq4YypgVff5",
+	"neHTQU92gQSfosZcaDVWW9kFrztnZnXglQSF5w+NqJjREWNigCgN1Sgt8C9P5nGTPYwLusmBh9nnMWdD",
+	"tYa8ONSj4d3G7cPsCXLXJ7bDgQweXIFfjpRVMynKxVL3CRU/3kTwLBRG0iRZUr4AlAAo4jGlgiqygkIT",
+	"qogfIazC23NibQdOKlxIMMxOjRnTnyvQy23R3ul7r+tfr9DW4DBiYfMcu3DZgdlPE3RpsZXHukR2xUi2",
+	"89Sa6sQ3MHx++fIbODkfphcn58/hm5NZcvn85MU3l+f04uX88vno3AzbDRq09ctmhgM5+e+Pfw/mN7xh",
+	"fKUC9hY65PupIkxbSwu/MF7QBQ3/ANn8ALlgnnKj1BNVq/EhhCC0f4E1Rnn2mhWNQ/jSiOpG1x/eoxvF",
+	"sj0MtJpPk7MqOmleqGOOIxdRNErGyT8//Hjy7ZsP15HVRCaFZAn4UOrZ6GJ4/9EcFrLMiRYrMEemxWpy",
+	"xxRFNj8HaZlNdDYcmjnVkhUTLepsmehbkBnjjTSJcfS9mdGlr0Q0pf/P7W6QiLyx7ugD1yBJCpy8Ydz8",
+	"d2aA6PLRXqWUvBF3kFGMDbQyQKKz4dnZSzzCJSsKxhd+V+eXQ/OlKKJxlJeLjM2hE+Idjy4v7cZbaDdj",
+	"WeY2tjPE7BKLDo69b2X7PA9n+7SO+EvXLNyTXhPyPraX9JNYk8ynl1oVz9hi6NMsuWaZS2srKEOd/8p9",
+	"NkyaQyN1c9BMR/nmxfm+3EYMdSBqHBfDPzZJAcnMZynU+Uw+Oak/oykTCQ1Za99+946cv7wiwAmbkwzm",
+	"mohSd4zr5xdBy6tFUWEzEB9pWn/4tE/STahMSUo17cw3urjYiwwNqg1N7XKGxZqTQJZwwCWxZ7oGRziQ",
+	"cLo0eyhCWLI+ljY0/XzsRI9POcGltom6eTCt/BOfbdbOQ/Fg7aJTSMpUIqZrjDSSv3ZuonrwPn4II/Tp",
+	"ALuetzkD5umMsvxwurZR9IBG9Nh0qX0cuJfJBtJnZ8oQs+AJ2stcIKtFFothqZYbal+Y+UG80vqSD4dq",
+	"f44uukWOAiq0vQo7p208WjnKdmTpBk9hK9vOhk6gUJWtY/Oxm7mV5hktabIyFozlew17pSalAwPhj5BN",
+	"W/LHq8G7RrC6cktaBcQORrSDPv2WTAhIjONcB65S4KCUvz9cOjxR1uGfITVsimJVh1ElKzbcLe6Q4wdJ",
+	"mA5om7vcYj398sgLiAoZO0mTjsHXTKnNIjzG9woyn1Z5RBgGdV+LkYGURMbhmfLKTr8uFwy/BPLdQ1ly",
+	"8e60z0phPhviv30qs0sK3YVCN6vSe5jbdt3D9JV2gmlg3N7jCvs/dvsrXN7wkRz0xjlot5hoKN93B4K9",
+	"hwRYocPYYmMcRIs6iVv7kiJj+UN61aqD89qzK+ojC9A+tp3Dtt/8cPlyhFA4iiFX3LDKgk0SKHQwtHEg",
+	"f9pD0DfVlG1w+4nHDrADYw4loBTjizFRIgfrcKxTJEki+JxJG2RylmpsVK41yzIyw3h7kYE2Y1V/ju15",
+	"3XLLj+rhqsCVTQHFWdf+rNHsZYrMwCzBmsHVo9WgZGtMjF/dcqyl6gSkULWyq3VRW8chLYZJyCnj7ThV",
+	"dTaIRw42Nlpl4YB/u43W2azuoUZqq11P0N3aoq3dRsTXrOz4w/X54zXdA0ns4YrYcZrVk+o7X015OUZR",
+	"2VGK4YAaYjKNKtM2g/HFnsRVmRIbcQnV3rjCsq0ci1kG1pAopFhImqsrkopE+bpVRZZUEWqrytHeoMky",
+	"nPDbk+f+mwv92nJVxxnqIvFOAWs4hCOlOEKWOnBdY9pnKBeYK037MFR4V0PHArb6e8uV5PLbcXdaCIz7",
+	"GxgF9+C2G1TifmA8VS0h67JHMrFQV4RmSuBHmxRN/v+JK4k4eZ32zKXlpq+Ipar1zdgKmsM2KoTDuUw1",
+	"3W3/ppnOdle+tlfxrpVDlnbqZCQ7aRJQIGy+mRgTOIBtiF9CTMxhuFLfhHIjOq3A40oDTcdEgi4l35+I",
+	"4JKu7f6a9VWGoHYQ67VPbd9OJMISenPE1J/3ofSKidJlBrXGNpNiBXwPQW7z+XByowSfjmJbTxCmxgR7",
+	"AsSkoHpJhHTIMgiLBfdeeOG47U09emxMFVZVYpuZZyLdhIcWBtcCA//j5u0vxP1KGNeiGueKQF7ojeU4",
+	"tJ52/5H7ydwh7yyUbNUdbOkWfeUEVYr8nsob7AdhHw5NfuPifk/hFT3Sx/kAXabpXjz0jWZi+2EZz+9h",
+	"/u/rLzxQM0Lb0/U5OGxJR1WxtupX2uT2M52vKKke6JZ92yKOrRLvnrqX3WrkcR67Y2u4XA5FVTpXcu4N",
+	"DzQ26g+Yltz6rTJK8Kd91seDtNXjCh36yhvWzOa3H0DSIV23UVbcoEQPvT73XV2JU7nyWnquL4oIO8/6",
+	"2JztG3Kk16w/legHIV1OZduLTolmyQq6nrOwR+yQ3GgsEq3kksuteExa9I8HDHhxQMMKn2TUMSgcDiBQ",
+	"UI1E/dyC6pBle23PExbiAKKIKnNwGf0bnxzls049Be330Dh1bEcK9411LXbyqosCg84KXA65iknKFkyb",
+	"/4WOSUrV0mby8hSkSlzpdjN1qJVw8nEr8WF4cvnR/T+YnHz8Moxf9GRChMswjsvI8/rhMVrfURLDkudk",
+	"FWr11UixIivYeClgX7mqnIOWstCL5Da3o0xkcmi+ZjtDcGu0BfBGPt5BFWrHx+i2o2pKlUdqCV+5BGZv",
+	"dvwjJSZLcZV241EcGXNMzOfYSWySinKGNXGCW2qta1FTYWUpetXql/Bj403rjzQMYsWKwgaEehPUj6uY",
+	"QdnVQJM6GTbETjDjOmjGeUd6FaGlC0rWlGnlnQBBAlcH59z2ErLPTQ84Wpa0MFhESp6BUoRyv8xE5KDq",
+	"njePT2t/QN7r18LJB9boB2sM6m01FB1Xvl+doDuCbXy5R+N6Hqibe9XsmOOc3lVCBVNVhOAHKXKDTpwI",
+	"ju0ObQmhWlkHEeN3wI3Ij32KVUx81NPIr1vOhWZz132OrIVcobBr5rgBwZaIsZd3RqNohwXWdn7voclt",
+	"owpQA/KKWK3PpXEpulG3PBfoOaDWo2FMAEiJhCLbuEKiwS2/xfpWRai0PQcxwKEUmTYCaVNfXYfeRqrI",
+	"1H+vBVmAq7uqdsJ07FL7bCEOOhI4mEXiADnd3PIZJoRJl93HyRSbGk6xKgUdBBYMSrMsI0t6B9i38bMm",
+	"biTXXJMpIgr6qbTlPjPIBF8o4rSwOcuMSoGRD2rgQVNAv8OA/EBZVkqw+95214qkNGeovJdCIfcnUyPe",
+	"pzZSkrEEuDXNjdgzhwvSIFRBkyWcjAbDusVh47tm4Ul0U85yVndtwtxH4Kki8zKbsyyzPTrnZZZtXCTI",
+	"QmUjSvSeKXCeISnEfFC5w8bo/iilApIIIVPGqc0zr6pXo7PB0C5GFMBpwaJx9HxwhmsuqF4iMzy9Ozud",
+	"CWHjgQvQYXWdlinTQqox4VRKsSZSrBWZbTxZpTFZL1myJAv8wTqaWe52woU2z2KWDMsr16MU6wpdsJSP",
+	"rJcig1tuQ6wxUcLAyjX0USIHJBSX/YQIZWgUcWpAfmR34BAaMXRqK50rbMYvJzj01K/APG0PuuI8r9No",
+	"HBlq+RaBErd6wf6+LYqyja/gd1i0ZIslgsSuEN3tvsFhoM1nY1nRUf02w5ZlvdpT24H0/mOna+ZoONzR",
+	"MfO4TplVW6hAq0x3sGKOuBI3kWXg/Eu2m2l4imrNjXacTaq6RtXWjoiQt6jAQVmj0mNsTESWgnId5zAr",
+	"ZaGacXwzrCGCFGh60ug04WhhGzHq7hIB9NhzJq6V8P+O0+v03th5ho0KYPUUx2ddty42nWBrQOQSQHA/",
+	"kMaEwzp4bv5Aes7u9EujZ8eEpfenrhsOWn1CBU7V1Wc32oZsnWugpW17mkd1tv1Yhai+Fenm6Q64qju/",
+	"b6tfZn33fwhmhbDqtQs7eE5upBM2fEZpp12yhW+M8xTYdkM3riE1KahcoYJk8I9wgFQ1as822DcudnHR",
+	"zaPQzm2gH+3e2wf+ZLT7s1DAdlFmWgO/csGohPI2E7DtwWPXzbvBg1D3NSf0FNjxm2QatlBDCxQp2OXI",
+	"rmMvNrSaxeyQH82uKl/xAFq9bQKH8Ct2dqgW8xSg/NWZ4spb5lWvFllyFVtJ7ZrGqAY88Z0alHX+Xlgj",
+	"dSq/UesTkc8Yh9QOfRsZMywaBDW6t3bUPSqdk3mooVtT5yIeDodVnya01YzFkwlh0IXqmCzFGi2yOWAP",
+	"1rkoeXoVMrG0sB1w56XEtiW3HGPmU2+UTmMyrVOxpsiHpnXa1dQmJjDlLAjfDcNqOM28CJ9ahjaosXUb",
+	"XfA7GmidS3MQXnX6Su7SiPXuJsBXZEr5xlqDxrBcMdvLJqgmV+HS5jqrRDa+6TRefJq8MbO98B0OzXSj",
+	"4EUOe2uH+sa2ybKHnQWm6fYN1EzieOIl2qSrhw/ajzKVd8ZzD5svZJDbtvbovVbDh7nmus+S2uHPOnBR",
+	"9maP1sL2rce+8qAF/TvZEnWy9k4zwgL0KSSNYejEOwr6TAVv4sWVBtb1Cxp2ochoOCJUESUEJ1S1G5V4",
+	"36Bl1O+Qqsboav6/v0yt18noCWVhmPsvxNXIog2KcRmeIhfXS+C3nFYTDus8Xe8WmlcvaLoC5dTj2KzO",
+	"34eCC3W1YLbnsRAkN3qrsx8ULoe4/sKDW/6rjwd17jqpp8dfZyLdkByn5cJtwsHArL6Vd+682laa3/Jp",
+	"NbI+eQ9FRjeQjonRRadXziniroHBSazH9Xw0Qr/kb2YTjctayBolBPoCtbCbMaA0sIhxBc6ljmNckqm4",
+	"A5kJmkI6tZNNG6l007gmWbvHW47ZjzQdkFeNHHvKG37hylPsGhLhFTlV0n3AXfQd0vpb58M5ziPQvTpm",
+	"ixFNHapZnOviWWzQIRdKkxfDuEI6nxJicAkvJXk5Oh/+bdB3DY5F6j6OHuzb/JUs1qqjwR9ssDYmDfTe",
+	"tc3GqLI59lfokZ1atWnaueklQAvtVWxHRd6IpArl9NtyW5fh3MfRaDh6Wgj42pWdgKh4ovPGt9XMPxEc",
+	"j3UStP30O1yF9vPpF5+jc99r7/0I+mFswd/Y9PWF9s7DfgpJ/Za7wcY2pGZDWJX4wbCGvxdI+55+zgHj",
+	"r0Oqm4UdcyyndbeXsPw34nRq+/RPx22x367MwQe7ffzdK8mSygUGwFzQcE031X1pTlqZV1IMxZ0PL8nU",
+	"50h3J/VVR0bbrfLd7B1nupQcc92XgBPMaLIaoB4xbV0m0Bnylld1OjgopspVURlfAIU1i1q4AqQB6VUa",
+	"QnqAdY4E5SIO90gCiHfcdbdmalldbCcUuOtQqgW6q+kwHmD1Ka/erWCD9QSNDsxUgr1vbnD4dXEPvB7u",
+	"K0nP9pUN99s3pj0l82hdh7FPYASQsNJRHykxnloQHrWvJpewvRad99op8zVvcJ6Hp9jtI/nxK7WyFOFP",
+	"xWdcHM5X61ZZQf/cDcg7kCfYtsI+OiDXNFnaD5ZTAmk2JTNk+Y+bt79cIdNkqed0YH58pshUwacpBoQp",
+	"STJmRtFLqm+5NGowxzJHq/2/oUqfYD/Ak9ffTwleg1B5+C1ns6uYAk+nJKFSMlAtrRlvmbFiKva2G1Fa",
+	"As1vOfrdXMDxCm9jsMk9hh83GhnhfX0zKdbKsJZUuPh3riC7AxVbRjoanvu4uYYsUzbdQwujXxWDW/6d",
+	"yG2CwgqgcNU6uFlm7NSM3QFhnMxArwGCDPgGF42s9Nr3E3sqNlw3BER4WaBWpTHSaJJ3kPby0tY5tThp",
+	"M7VzeHL58ctZfHYZSuY8QDfS8FlbbD2xB7iHukLEbl9ETWg0PO+5nqNtIli06eIiR8GFceoKYlfN9BnX",
+	"5FiQucgysX4K5esHHKmuNqeYKOMS1XbQPDrkT7+4isudCu6NbV13HF65y0K/qnqLC+s7VGyo/3QBj+YV",
+	"ti61rSe20YHsKU2qkFFYSZ1iGreLBdhUbhsHUFYfNWToOsGrK/OElpupTVqzjf6fqVaTY3vlLhfrKzI1",
+	"kmtq8+QNA7u65VOb6Tk1KmtGJfigjc/7jX0g1YzciZ/mQsIVmaJ8n9oIhW7BZ11XoivH+W55w6mTMWVk",
+	"BSZTVk2Y56xO8Xxm7QekF9SkE8HnGUu0BY9tJlqz+wBLfJXot/zxKPv0yluj0OIg58fTaTyta2F74/VW",
+	"1UFz6Cnct+gXJUuKicG7wqpdemn04tzFkX6qOmk+7JT/zfzvzXaxOz3wrnvrk6VgdRrzI63n0Kgsx7xW",
+	"NH/T3lysikVi21SjPNqzKmVmVAeti/Hp6dno5WA4GA7Oxt8MvxkiON37wQKjpSiwFq55ybUK6DGNzG3n",
+	"0lo3c7k5fNauRh9EkQGqfGvDR7VAc9FmIbQuug5NY9bk46CtddUof//x/n8CAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -148,17 +148,29 @@ type BookSku struct {
 
 // DeadLetter defines model for DeadLetter.
 type DeadLetter struct {
-	At        time.Time `json:"at"`
-	Error     string    `json:"error"`
-	ID        string    `json:"id"`
-	Key       *string   `json:"key,omitempty"`
-	Offset    int64     `json:"offset"`
-	Partition int32     `json:"partition"`
+	At          time.Time  `json:"at"`
+	DismissedAt *time.Time `json:"dismissed_at,omitempty"`
+
+	// DismissedBy The operator who dismissed it.
+	DismissedBy     *string `json:"dismissed_by,omitempty"`
+	DismissedReason *string `json:"dismissed_reason,omitempty"`
+	Error           string  `json:"error"`
+	Headers         *[]struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	} `json:"headers,omitempty"`
+	ID        openapi_types.UUID `json:"id"`
+	Key       *string            `json:"key,omitempty"`
+	Offset    int64              `json:"offset"`
+	Partition int32              `json:"partition"`
 
 	// Reason Stable code, for example undecodable or handler_panic.
 	Reason     string     `json:"reason"`
 	RedrivenAt *time.Time `json:"redriven_at,omitempty"`
 	Topic      string     `json:"topic"`
+
+	// Value The record's bytes.
+	Value *[]byte `json:"value,omitempty"`
 }
 
 // DeadLetterPage defines model for DeadLetterPage.
@@ -169,6 +181,15 @@ type DeadLetterPage struct {
 
 // Delta defines model for Delta.
 type Delta = int64
+
+// Dismissal defines model for Dismissal.
+type Dismissal struct {
+	// Operator Who asks; stays with the dead letter.
+	Operator *string `json:"operator,omitempty"`
+
+	// Reason Stays with the dead letter.
+	Reason string `json:"reason"`
+}
 
 // Item defines model for Item.
 type Item struct {
@@ -504,6 +525,9 @@ type TotalPage struct {
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DeadLetterID defines model for DeadLetterId.
+type DeadLetterID = openapi_types.UUID
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
@@ -626,6 +650,9 @@ type ListTotalsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// DismissDeadLetterJSONRequestBody defines body for DismissDeadLetter for application/json ContentType.
+type DismissDeadLetterJSONRequestBody = Dismissal
+
 // CreateItemJSONRequestBody defines body for CreateItem for application/json ContentType.
 type CreateItemJSONRequestBody = NewItem
 
@@ -724,6 +751,25 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBody(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetter(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedriveDeadLetter Write a parked record to its topic again
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+	RedriveDeadLetter(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListItems List items, by SKU
 	//
@@ -871,6 +917,55 @@ func (c *Client) ListBooks(ctx context.Context, params *ListBooksParams, reqEdit
 // Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetterWithBody(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequestWithBody(c.Server, deadLetterID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetter Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetter(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequest(c.Server, deadLetterID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedriveDeadLetter Write a parked record to its topic again
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *Client) RedriveDeadLetter(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedriveDeadLetterRequest(c.Server, deadLetterID)
 	if err != nil {
 		return nil, err
 	}
@@ -1300,6 +1395,87 @@ func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDismissDeadLetterRequest calls the generic DismissDeadLetter builder with application/json body
+func NewDismissDeadLetterRequest(server string, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDismissDeadLetterRequestWithBody(server, deadLetterID, "application/json", bodyReader)
+}
+
+// NewDismissDeadLetterRequestWithBody constructs an http.Request for the DismissDeadLetter method, with any body, and a specified content type
+func NewDismissDeadLetterRequestWithBody(server string, deadLetterID DeadLetterID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/dismiss", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRedriveDeadLetterRequest constructs an http.Request for the RedriveDeadLetter method
+func NewRedriveDeadLetterRequest(server string, deadLetterID DeadLetterID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/redrive", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -2126,6 +2302,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLettersWithResponse(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*ListDeadLettersResponse, error)
 
+	// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// RedriveDeadLetterWithResponse Write a parked record to its topic again
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+	RedriveDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResponse, error)
+
 	// ListItemsWithResponse List items, by SKU
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2369,6 +2566,116 @@ func (r ListDeadLettersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeadLettersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DismissDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for DismissDeadLetter
+type DismissDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type DismissDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DismissDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DismissDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DismissDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DismissDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DismissDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DismissDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DismissDeadLetterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RedriveDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for RedriveDeadLetter
+type RedriveDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type RedriveDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RedriveDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RedriveDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RedriveDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RedriveDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RedriveDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RedriveDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RedriveDeadLetterResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3085,6 +3392,45 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, p
 	return ParseListDeadLettersResponse(rsp)
 }
 
+// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetterWithBody(ctx, deadLetterID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetter(ctx, deadLetterID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// RedriveDeadLetterWithResponse Write a parked record to its topic again
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *ClientWithResponses) RedriveDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResponse, error) {
+	rsp, err := c.RedriveDeadLetter(ctx, deadLetterID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRedriveDeadLetterResponse(rsp)
+}
+
 // ListItemsWithResponse List items, by SKU
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3398,6 +3744,98 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 	switch {
 	case true:
 		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDismissDeadLetterResponse parses an HTTP response from a DismissDeadLetterWithResponse call
+func ParseDismissDeadLetterResponse(rsp *http.Response) (*DismissDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DismissDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers DismissDeadLetterResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRedriveDeadLetterResponse parses an HTTP response from a RedriveDeadLetterWithResponse call
+func ParseRedriveDeadLetterResponse(rsp *http.Response) (*RedriveDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RedriveDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers RedriveDeadLetterResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -3995,6 +4433,12 @@ type ServerInterface interface {
 	// ListDeadLetters Records this service could not apply, newest first
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error
+	// RedriveDeadLetter Write a parked record to its topic again
+	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
+	RedriveDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error
 	// ListItems List items, by SKU
 	// (GET /v1/items)
 	ListItems(ctx echo.Context, params ListItemsParams) error
@@ -4092,6 +4536,38 @@ func (w *ServerInterfaceWrapper) ListDeadLetters(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeadLetters(ctx, params)
+	return err
+}
+
+// DismissDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) DismissDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID DeadLetterID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DismissDeadLetter(ctx, deadLetterID)
+	return err
+}
+
+// RedriveDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) RedriveDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID DeadLetterID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RedriveDeadLetter(ctx, deadLetterID)
 	return err
 }
 
@@ -4479,6 +4955,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/reservations", wrapper.ListReservations, options.OperationMiddlewares["listReservations"]...)
 	router.GET(options.BaseURL+"/v1/reservations/:id", wrapper.GetReservation, options.OperationMiddlewares["getReservation"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/redrive", wrapper.RedriveDeadLetter, options.OperationMiddlewares["redriveDeadLetter"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/dismiss", wrapper.DismissDeadLetter, options.OperationMiddlewares["dismissDeadLetter"]...)
 	router.GET(options.BaseURL+"/v1/books", wrapper.ListBooks, options.OperationMiddlewares["listBooks"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.ListTotals, options.OperationMiddlewares["listTotals"]...)
 
@@ -4565,6 +5043,93 @@ type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterRequestObject struct {
+	DeadLetterID DeadLetterID `json:"dead_letter_id"`
+	Body         *DismissDeadLetterJSONRequestBody
+}
+
+type DismissDeadLetterResponseObject interface {
+	VisitDismissDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type DismissDeadLetter200JSONResponse DeadLetter
+
+func (response DismissDeadLetter200JSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DismissDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedriveDeadLetterRequestObject struct {
+	DeadLetterID DeadLetterID `json:"dead_letter_id"`
+}
+
+type RedriveDeadLetterResponseObject interface {
+	VisitRedriveDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type RedriveDeadLetter200JSONResponse DeadLetter
+
+func (response RedriveDeadLetter200JSONResponse) VisitRedriveDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitRedriveDeadLetterResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5141,6 +5706,12 @@ type StrictServerInterface interface {
 	// ListDeadLetters Records this service could not apply, newest first
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx context.Context, request DismissDeadLetterRequestObject) (DismissDeadLetterResponseObject, error)
+	// RedriveDeadLetter Write a parked record to its topic again
+	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
+	RedriveDeadLetter(ctx context.Context, request RedriveDeadLetterRequestObject) (RedriveDeadLetterResponseObject, error)
 	// ListItems List items, by SKU
 	// (GET /v1/items)
 	ListItems(ctx context.Context, request ListItemsRequestObject) (ListItemsResponseObject, error)
@@ -5235,6 +5806,79 @@ func (sh *strictHandler) ListDeadLetters(ctx echo.Context, params ListDeadLetter
 		return err
 	} else if validResponse, ok := response.(ListDeadLettersResponseObject); ok {
 		return validResponse.VisitListDeadLettersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DismissDeadLetter operation middleware
+func (sh *strictHandler) DismissDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error {
+	var request DismissDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	var body DismissDeadLetterJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissDeadLetter(ctx.Request().Context(), request.(DismissDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DismissDeadLetterResponseObject); ok {
+		return validResponse.VisitDismissDeadLetterResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RedriveDeadLetter operation middleware
+func (sh *strictHandler) RedriveDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error {
+	var request RedriveDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RedriveDeadLetter(ctx.Request().Context(), request.(RedriveDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RedriveDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RedriveDeadLetterResponseObject); ok {
+		return validResponse.VisitRedriveDeadLetterResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -5634,91 +6278,96 @@ func (sh *strictHandler) ListTotals(ctx echo.Context, params ListTotalsParams) e
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"1Dxtd9u2en8F43rO2nMp2XLS3lb5lOQmXVY3yeLmdGd1ZsPkIwk1CTAAaEXzvN++gwcACVKgRCVOluZL",
-	"ZIkEnvd34DbJRFkJDlyrZH6bVFTSEjRI/OtpLZWQ5lMOKpOs0kzwZJ5w+KAvMvyRiAXRKyAVXQK5goWQ",
-	"ME3ShJnH3tcgN0macFpCMk/sC0maqGwFJTXLlvTDKfClXiXz72cnaaI3lXlSacn4Mrm7S5MXOZSV0MCz",
-	"zS+w2QblJS1BEb1iikh4X4PSZCEkgRuQU3IGPCdME7qkjJM10yv8YUMkVEB1A+gKaA6yhTTYdGJ2TROz",
-	"NpOQJ3MtaxhAYXbyY5qUjDd/p0lFtQZp9vivP/5p8r/v/vZNEsPylJVMbyNnFwpJPETbAhcI4cphQetC",
-	"J/Pvj1MDJCvrMpmfHB8jiPavWQML4xqWIC0wIqMGgOes0BDh/lORg4GJksI9OQiV+70D2DcSFsk8+eej",
-	"VvKO7K/qyG9ttkBYzq7rFozYFuq6Hr362XWd3JlVJahKcAUo5K+luCqgNB8zwTVwZAStqoJZYI4q+8Tf",
-	"/lQG/9uRu/l1cccuBX9fUU3WVJG1FHxJKM/J2nylBckF+fbN86fkp4ff//07Q1crmwjpG9ByM3m8iHLl",
-	"DDLBc5WS9Qq4EXqmyFpIvSKZKBlfkiuaXaeEKkLNAuThyU+48ffHD6YdCm5JBCLgsDIPPM60NwpOxBK1",
-	"ElWyjaUgOTMK+IgsBSjCuBYoyQXkS5Bm20B7fnjYV56enqTJ4/zPWunSsyjPmdmKFq+lqEBqZhi6oIWC",
-	"PijPPtBMFxsiOEpuJmquEfscCk0NIFWwxG1CPYq7GGzpcJcmuNw2R/5VrElJ+YYUDAza1jIuhCyptgT+",
-	"4WES6Obs2P8LVPR4W0UNcoXeK3//wIfu0lYLD1I+oyVU7X/rjX3KiMh1PU4DQ3P6h9PgwFS4fd81mIur",
-	"PyHTZosnQlw/41pGHMErDkSCAnmD66CB4kTIHGRKrjaEaUUKxkEh3682gSCm5EroFZFAc0I1CgnjSlOu",
-	"tyUDF7xgufncsLKuWZ5E5DWAZ+wr6rrGfZiGUu0jpyEHkrRZiEpJN7iOphr2866B7wyf7/OmwXYLF7+D",
-	"g3iIWa/pEqHoEhG4lu7jaDwt2yOYYjBC40bxN8NjqrSVA+tImUJP6gwl6iUp6YZcASlFT0fjXOoRyWMz",
-	"RIMzqxddyN5yI5BigdJ29stbwjh+DMi8LXxWXC9EBXx7RctMyFG+lWZFQQxuqZf1UtyAMZ0qaoW2jYzb",
-	"TK1YVUG+vR86sQIW+qN3+Dg8UIlH7nAA8Actazm6WyysXUMcW0DSDg+3iBwToX8AzU9BO/nu+SndMSo5",
-	"1TDRrISYZQEprU/b+sWapq2vr228vfW9WCwUdDceJlVFpWbe+4TPPziJPt86nV54o+lVASQTOaQ2wv9A",
-	"y6oAUvMcMpHjr0KSFeV5AfKiopxl07hRziW7AX5xCPG0qFi2n+fWWuCzIeoNzRr8PDtSw8LdXI+b0Bxo",
-	"flHgA+PtaCBKQ4Y0a1K+3Zh29o8j4GKUAwOeSfjttny80DZU71Ijk0A15AexdKkZj6uDhvIAdz0q5kkT",
-	"LWl2DaGmXQlRAOXbQuT2T50J8W+mIZoxkhvaxKWlkY5RYoI0/lQBsTsNgfk706tTuIFCxYEdC2LRrDEK",
-	"M9xyG7UI6EmzdgyFUzTbvwlNCxWxVXWJrp0WResTH6GXWTCpNAG2XGnjeK4ZzzEnq4Rimt0A4XV5BVIR",
-	"+JBBpQnFjMc5Qy0pVwuQEvJIyuKeHGmX4UNl0L2AG+tXxrhrfmGs68inJWTAbmD84wVQdRhA0kUKBz5+",
-	"2Ba6lnz0FkG8MeLpgJ8j36g5vaGsMM5u1Bs9wW54EiCWtpLThSgMWrqk63OrJ02tpAQs6sIe1ymjm9sh",
-	"TohwV8/cNmRC/DZkQoJtpuQJFGJN/hukIIJjBcQlAtLE25SolZDaldVGkL9Z4KLwBbsxgfRH5t+H6lur",
-	"DF0yvZaiZApyooXNg1QvtB4dTFtiDVQ66gwrlVjIMjmW35W6ckvOcsKFJgvG88Pi7BHetacYPfBs+lBr",
-	"u7+QRNFiLNY3IBWLRaRPDVaqm/g0GSb6jlE77KuG7NWlNAk/90U0YFuLy6D6xaOH+3GyB8YPO73vDRSt",
-	"891hLz6DVzvI5YQq8/nN+4Gi0gAXpXFgtLZqo+wGYnFsmpj07FAzh9ZBxlPNj4nrve6MDeEryYRkejMq",
-	"Qe0LabCXw75FKPWkCvbYG8N3qDO/TVyaq8xuT569OX3xcjIzL4aNpceT/zye/PTO/T+9mLy7PU4fzO6+",
-	"iaHrNxhQdffrAdruBeWTFb7ZOkaXX52JjcrjQF3jEKnJaK3Aicx2DTGoyqUmeND4nW03auPwjAcwLlVk",
-	"1yauN2o4opCYJvnFYfYnvzjQAuUXhxqVNDFZyT62e378Yp69nyCnS3Zsc1ln6t1rSgp2DW2wZ6KYMNwb",
-	"59DbCtNAvX68df/Y8OSwsOOTQwi/luNsKHUdiepLy6jgo1GcoLZlVXKwttWRHWwH1GWQnjQpSbttm3I0",
-	"yYbLT5pUJkmT9zWVlGvGIUhlAghaRnsI4kawCedGG8HGOn2qEWy3jhHuJax9/Wtn87OLji90dfXr599e",
-	"vJz8mJLZSUpmD4xRmz3EqkLrWL79w7iV2x/v/sd+mJ2ks4d3331zb4WwpoFshyq6AD43uGC0jinFiirC",
-	"hTWxKVEm26CKULJkC00yKvNHrunNTRJKRK1NMI6PB2XgoZqbAX+A4mEkdADV2zBpJ5YvhV4xviQc1p2s",
-	"aSFFSSgnjNuFOrMW9x54dWF6cfaKPJj98MNkRmhRrejkZEpe2cQRnZ3RO9c4oxKIs8YIMX6JRa6eLJng",
-	"5N3tSTwmCUOwhlqz4+M01s4Ta5CuTGYoRtW12dxvuRXB9avNu3vrPbHoRXQxCQnGR3p9LDfFQdz4CMlB",
-	"U1ao7dKdZ16s42GbHZUUS0lL9YjkIlN+IEWhUlA7e4U9EZqtoj0Pu/VAG4z5ORQckOqMUnUnU6aDbaXx",
-	"ltKR6xl2PyLW0jbeMxjwzwhWNEx7zniuOoEZ47axJ5bqEaGFsrMndp6G/MfkjX1s8iIfaBNpuRnqKzfD",
-	"NhiQBMsGIzrTeMygqbYd/kg9kOkijrj9YquwY/juhsOMDHUjTskmEhYgwVBzXw8bf/UQNFA6u7JD7J/5",
-	"puL2MAaqsS2zOY6MlXyMuOsCrLVZU0WupLgGvke0txs5PCbxxkLZcTo36kiYmhMcK0tJRfUK24jIzuiG",
-	"zXtxwBHtTbt6StjCeyahcecrkW/iSwsjDZGF/+3s1Uvifm3HqMw6jwiUld5Y3aXtttO9LPebNXmro2SM",
-	"2/9em7hqO0ce0c+bxbTgTRODBwNgfjZx1wTYGxMiVvpwX3zAOBdOAow2aA6iUxN13iExXtjXvnfouD9n",
-	"27busAGrfrqMUMaYFUJ0GJ0+Nol7H4jHrvcaMbrHabFm7zgpmrz9fprGOWQs/8h3rjZxi6HoklpT5558",
-	"ROiVAq6bCSWSFSK7JjkbV1SwCZI6rGp2oNA3dPWC3xfugwblqlpWQg05/T35+mHzdXRJRz+7YtWFFhe7",
-	"KpT3M2e3NVwXDN55iFsqBbN3PQg75cUgId9lLLqcHKwIHlzYccNdY0rwrl/BfQFui8rvd/mf4WbyZ+na",
-	"fqTh6iKZ7jBk3carw8QRdA8L4/WM3RWIjhp9lAnYO1DR2WAPCmdeobqGcgVFPm/T45prVpDW0E1JJsqS",
-	"aQ3hUyYnWgqRp2RNmTZptv9GmRe4qkvzvLGw+CVOBE7Puaf6nCzZDdjG8dTt5p63FnlJb8AEd/jAOY51",
-	"uVqWgRdDKwcVfrYbdtnqVo2WqQKy7Js1CUef7Zizm2tEU+GyBCZ3z5e20I5TBUTycJXsFaIaEuMsJuWk",
-	"5rkwQbjDAEl9+MDnoWXTCMciehiT3viAb1WBJBlVQNyYXEpytmTa/C90SnKqVq6EnYNUmZs9Dhs+Z7+8",
-	"nfz69ufJk9O3z0Y1fX54EC+wnGmRXf8qXGm7x/TBzsc/QLKmsmM40TsX9Qh7+Zh0q7AJ7hPv5pTHXk97",
-	"vxVX39hUAwPh2FluWvWdPg4Xa7ISRU4KUFjt4mFVDs853d+cWVA63133ReWPdL6WEgbSZ72SAESxHBRR",
-	"1FkCWkK8emg5tR+pYOitM3u3lxTtS31fM9LFtAt8Wt5gQW4w7sGTOpIO8iDuX6m6EIvxofY+d6wbUz9K",
-	"1qxw7JM1C2Oz+DaGd1gwWYhYIdK4OteHc0dnjHStKM/V3CrR49cvyLeuf5O6qcXvUnfswkSwyvyMleKU",
-	"OGOaYiH5Ozva6O38Of/WesTvpuQZzVa4qTttaJhn4MBzEmLtjvjQqgKeTwQvNs15nsujm9lRo1OXabNH",
-	"swYqRF0SsTjHkxjNw3P7sqXTJVErsVZ4PiglWEGkmlC+uRL5hmSUk2wF6PrP+SlTWmFBvKJLDEOoUuQy",
-	"4PalP++BBVuqyKX/XguyBFscMr/bE3pMT8lj4o7ZGrQr+r4Gg8o5v4JC8KUirhK0wDOSyoQia6pISXPA",
-	"itCUPKesqCVYwLZL0iKrrc129SNlx+wvM5HDpY1oCpYBt7kZy4FrtmDGViSPK5qtYHIyPW5PYwbfGVWt",
-	"y5KavKmpM/vZKzx8IzF0Khio1BWaBULfhG8MK4auKpq8gUzUUgFh/Aa4FpjuNG3SZDY9truaOJlWLJkn",
-	"D6YzBK6ieoVqZBh7JcS1bYtB5MzecyEJrXOmhVRzwqk0ciZRBDZOmpkJJ1csW5El/mCr5qwEiwUX2gcu",
-	"5ktfn5VibbiJnDcORhl0CzjndiIPhYtpfxBJiRKw7m64jG1w44jwBFtpxMLETE60UFYurYY0coVfXuDS",
-	"lx4C87TlqLFdaPFe5Mk8MXL7BImSdo5//7Fd1C02foDQicuKLVdIEgshmgLBB08pB2B1jpzuPW+1FxTc",
-	"meUmaqSuRbQDDi0+DoiYGW5JdmRPcd+96x0wPjk+3nG4+LBDxc2ZusipYiddJhkQa5WGEju1dSjXWYtv",
-	"0cAcnFwOdfiZOznf5hlXYAIM0jGf7baGhHSJcWwjcCp5ZxY1epgDzSfBARanjtuy2R5aiUjoHo64Cwy+",
-	"Dt71jvTs5KChjs8b7oN5xnjK3F2UYDjIMiCZqAtrsAxSm5RwWOMFCkzi8MUu9jWhySDfbN37L82x5kDN",
-	"Tl4hKe6DSYZqdjXUorNf3gZMyKimhVjWkLzDTpGKeK+nEiiWOXy4j6u56y8oV2tjL0+Ojx8RyoVeWSPp",
-	"/QM+jydRFXl4/NN0y1Hg6vDCHo5xWdMTkW/ujdx+vOWuG7xqWcPdZ+ZyjMMmj0L6maDEjTsUEmi+SQm4",
-	"CwVoM4AgJIrAyfHsywHGPFxcrHt3RYRTK8OXl/R93N2nC/HrWuPcCsLnO5Wt8MYFOjQqR7fqur4bNC0/",
-	"g3Yi2DMs6OhNqNe/HGQY/f1J5Oe2LsE5uF2MtuFxEDHfh7l5xb18mwgKo0ufHu/gUZv1D1r+U7/MYaa/",
-	"vetljPXvXlIz4o2vyrO0py12uhZLbO8NUAx8x8BNfHy6GJz5oeVG0oKmhBcEnKMLhCAcEx+Wg+apv3QU",
-	"0JmY380uj/C9RQPNiigDblDj00KCRoAOCAvMxnvigtPwApfPEhu0Jw2+bHzQ3Tc2kegI+v8VJ4wGsBsv",
-	"3IMHqYAH14DtdhydGn+0+PKqyJv0A52SuxNlyzClZL0SCoir/ih3wnCWkpOUPMBXhQlDyJJWU/JcyGAZ",
-	"vN/nnDc0uXQFFMMwRQR3k7d+bc9KogD4UPnk1wa1L+3zImWRtg/TLdJ4hMZXauLlkWbsa+cY7R7Q2uZL",
-	"cGOTDAcFozcItg2T+6zbfFXepnM0Yae3Ca7b+XRV/q1p2A17/X7vZtDxv+k2VWKBeo+z4bzLIZyNXgno",
-	"h2NG0Ts2m/PXkpj+/Mfu0mDAGl86BSb99UefLkhY6nelWeyk4jRtkQ9Wl7rDITFZO7pl+c6EMJxFGZMX",
-	"utNKQ2nhPrn7QswccuehzWxTt/viX+8evb2MQhtx5A5szW8HwtDHzkUrulHNFQHa3utF7S2MeG7SXyTA",
-	"gvsxp8S3j3ANyMmacUXEDbijQWHTaH7OcWoS+/dNvIM+LxDKNGgG2g6f+TtnCzcvj00UP0Zw6fs6eFCn",
-	"FBI6MwGRmMDeU4mJ1cERQe/CWyts9x9PB1dpfuFwOphFiQj4EyGuIZ+S310MFzQW7DEHI0UoGngsBafg",
-	"xTVR9H6aHE+FlJDpptt8tWnur7ADSTSQkmFPaZXCn2cc1oqicMNaQhJuwjFyin/aWRSTefUquWEBgJpE",
-	"I88hJ3U1Jb/5B3tDOo2RP+f4M3ausQnaiLRPBHOyBHejBT5qU8NHLo50qSG+b88zPDw5iUn/G4v2Vy3+",
-	"/hzB1yj79yDGZiU30oiilKEE7SjotDMn0cysHZtKg9GuZqpCmDwwdA+pvUzV5W+K00qthEYh3ZCyVprg",
-	"oM2cuAPGaedQ9zkPjhj7OoSb2qLu9I6F4F8UUXXp5geaJZizDibswF+amb5u+LOiNxb2obzOTR191qTu",
-	"qwol2yGnnUGklRZflryXImRdKrdc6ucNmwm2wVakWcKw3LGllkUyT1ZaV/Ojo9nJ36fH0+PpbP7j8Y8z",
-	"JJtbZOu4q4ZSdUwrntFsck5fydhOak+dSng9MM5K2WulKlLSazuF6y+DaNITo3nbi/UD5+CVTuS1/SYW",
-	"OJAwwt3t5EdYgjUCyt29u/u/AAAA//8=",
+	"1Dx/d9u2dl8F43rOa8+jZctJ+1r5ryRN3ry6SRY3pztrMhsiryQ8kQADgFa0zPvsO7gASVAEJTJR8tL+",
+	"U0ckgYv7+yc+RInIC8GBaxXNPkQFlTQHDRL/9aSUSkjzVwoqkazQTPBoFnF4r28SfEjEgugVkIIugcxh",
+	"ISRMojhi5rV3JchtFEec5hDNIvtBFEcqWUFOzbI5fX8FfKlX0ez76Xkc6W1h3lRaMr6M7u/j6Geg6RVo",
+	"DfIyNV/gwgXVq2bdFGh6k+E7NyyN4kjCu5JJSKOZliX4+y2EzKmOZlFZ4pvd/S5TyAuhgSfbX2DbPfpz",
+	"moMiesUUMduA0mQhJIE7kBNyDTwlTBO6pIyTDdMrfLAlEgqgukbMCmgKsjmBt+mJ2XXfETyUTc9/jKOc",
+	"8frfscGMBmn2+O8//uXk/97+9ZvgKa9YznT3cHYhn6R9tMxwAR+uFBa0zHQ0+/4sNkCyvMyj2fnZGYJo",
+	"/zWtYWFcwxKkBUYk1ADwjGUaAtz2RKRgYKIkc2/2QuWetwD7RsIimkX/etpw+ql9qk6rrc0WCMv1umzA",
+	"CG2h1uXg1a/XZXRvVpWgCsEVoFC9lGKeQW7+TATXwJEQtCgyZoE5Lewbf/2HMuf/MHC3al3csY3B31dU",
+	"kw1VZCMFXxLKU7IxP2lBUkG+ffXsCfnp4fd/+87g1fImQvoKtNyePFoEqXINieCpislmBdwwPVNkI6Re",
+	"kUTkjC/JnCbrmFBFqFmAPDz/CTf+/uzBpIXBDkfgAdypzAuPEl0pIcdikVqJIuqeUpCUGQG8IEsBijCu",
+	"BXJyBukSpNnWk54fHu4Kz46cxNGj9B+l0nlFojRlZiuavZSiAKmZIeiCZgp2QXn6niY62xLBkXMTUXKN",
+	"p08h09QAUnhLfIhodcR9BLZ4uI8jXK5LkX8TG5JTviUZA3Nsq4lrlce4/uFh5Mnm9Kz6zxPRs66ImsNl",
+	"+iD//Ywv3ceNFI4SPiMlVB3+6pV9y7DIuhwmgb46/cNJsKcq3L5v65OL+T8g0WaLx0Ksn3ItA4bgBQci",
+	"QYG8w3VQQXEiZAoyJvMtYVqRjHFQSPf51mPEmMyFXhEJNCVUI5MwrjTlussZuKAxa4etF+qZCp6hn6h1",
+	"ifswDbk6hE6DDkRpvRCVkm5xHU01HKZdDd81vr9Lm/q0nbNUOziI+4j1ki4RijYSgWvp/hx8Tkv2wEnR",
+	"+aFhpfiboTFV2vKBNaRMoSV1ihLlkuR0S+ZAcrEjo71uiY+k6jR9OLi2ctGG7DU3DCkWyG3Xv7wmjOOf",
+	"Hpq7zGfZ9UYUwLsrWmJCivytNMsyYs4WV7yeizswqlMFtVBXybjN1IoVBaTd/dCIZbDQH73Dx50DhXjg",
+	"DiOAH7Wspeh+trB6Dc/YABK3aNhBcoiFGo+7K0hUt5RKSjWcaJZDSLOkTOVMKUhvPu6r+TYsXwYeqoUk",
+	"G7T37nXCUHnuWa8xL52XQEprfjtPPG+o1hxtlKxtlND58o5mJRym2hrdfftyiBq72megWu+DSiwWCtrk",
+	"6Ge7gkrNKkvuv//gPPh+g+EdV1HTeQYkESnENlp6T/MiA1LyFBKR4lMhyYryNAN5U1DOkknYwKWS3QEf",
+	"xVJaFCzZTyPniD/liUjNs1k0pwoQLV0GlJAImf5FkflWWxHeT2JLIQTCx2lNjBpxFSPGRs72i2bYznmR",
+	"8HBj58l7n7VL6jzA/pO29g8fwDmSI73SE//XLuP9bIWcZgfd9B3nyqmSkL4WhKq1uiBK062ysbxR2+aI",
+	"xB4xEE8EGLZXJIat+r3DQ3+YskODPd7spbZhZxsJiQSqR2rppWZhTWo4boTrOch/jyMtabK2ZtWtMhci",
+	"A8q7sub2j505rL6M/WP24SYsVLUQDZImxPGnypHdqQ/M35leXcEdZCoM7FAQs3qNQSfDLbtHC4Ae1WuH",
+	"jnCFLshvQtNMBQSjzNFNpVnW+HcXKCQLJpUmwJYrbZyoNeMp5hcKoZhmd0B4mc9BKgLvEyg0oRi9O8dO",
+	"S8rVAqSENBB+uzcH2kV4X5jj3sCd9ZGGuJ78xli3gW9LSIDdwfDXM6BqHEDSeb0jXx+3hS4lH7yF5zsP",
+	"eNuj58AvSk7vKMuMszHoi45edTTxDhY3nNOGyHfA26jbpdYONzWc4pGoDXtYpoxsdt11/8BtOXPbkBNS",
+	"bUNOiLfNhDyGTGzI/4AURHDM5rmgVprYkRK1ElK7FPEA9NcL3GRV8nlIUPiRuaSx8tYIQxtNL6XImQkv",
+	"tLAxvdoJEwcHhhZZPVm7MsGsOyZlmSJFtSt1qcOUpYQLTRaMp+NixgHWdUcwdsCzoXCp7f5CEkWzoae+",
+	"A6lYyP15Yk6l2kF8nS1B2zFoh0OZvYOyFEf+37ss6pGtOUuv+IW9h+MY2ZH+w17rewdZY3z36IvPYNVG",
+	"mRxfZD6/eh/JKjVwQRx7SquT52d3EPJj48iEx2PVHGoHGQ71P8avr2RnqAtfSCYk09tBCYJdJvX2cqdv",
+	"DhRXqPL2OOjDt7Az+xC5NIMyuz1++urq8vnJ1HzoF0kfnfzX2clPb93/Jzcnbz+cxQ+m99+Ejltt0CPq",
+	"7ukIaa8Y5ZMFvt46hJdfnYoN8mNP4msM1yS0VOBYJpQuqTPMsXEeNP5mS+faGDxjAYxJFcna+PVGDAck",
+	"xeMovRmnf9KbkRoovRmrVOLIRCWHyF7R4xfz7nGcnDbasWRrjWllXmOSsTU0zp7xYnx3b5hB35NDHavd",
+	"P9Y9Ged2fLILUa3lKOtzXYujdrllkPNRC46XArQi2ZsCbPEOlrbK3AtP6pCk2bYJOepgw8UndSgTxdG7",
+	"kkrKNePghTIeBA2hKwjCSrB25wYrwVo7faoSbLYOIe45bKr814gMYZXoasvX33+7fH7yY0ym5zGZPjBK",
+	"bfoQswqNYfn2D2NWPvx4/7/2j+l5PH14/903R0uE1c0QtkGoDeAzcxb01jGkWFFFuLAqNibKRBtUEUqW",
+	"bKFJQmV64Ro4uAlCiSi1ccbxdS+93ZdzM+D3YNz3hEZgvXGT9p7yudArxpeEw6YVNS2kyAnlhHG7UKtv",
+	"6OiOVxumy+sX5MH0hx9OpoRmxYqenE/ICxs4orEzcueKwFQCcdoYIcYfMcm1w0vGOXn74Tzsk/guWI2t",
+	"6dlZqHKRiQ1IlyYzGKNqbTavtux4cLtJ+f19IjtssePRhTjEa4Xaqcm6jiTiWqFICpqyTHVTdxXxQhUn",
+	"W2wqpFhKmqsLkopEVc1VCoWC2r5FrEnRZBWuIOLWPSVdVvVUuVS+1xbY7rIKLo3lnuGa0qHrKRaJQrVB",
+	"bCJJoMc+I1hBN+0Z46lqOWaM2yK1WKoLQjNl+6hsNZT858kr+9rJZdpTptNy29cjUTeOoUPiLeu1m03C",
+	"PoOm2narBPKBTGfhg9sfOokdQ3fX6Gh4qO1xSnYiYQESDDYPVVzwaQVBDaXTK3vY/mlVde42FqEY2zSb",
+	"o8hQzkePu8zAapsNVWQuxRr4AdbuFnJ4iOONhrKtoa5NmDA1I9giGZOC6hWWcZGcwQ3r78KA47G3zeox",
+	"YYvKMgmNO89Fug0vLQw3BBb+9+sXz4l72rQEmnUuCOSF3lrZpc22h0u61WZ13OowGaL2f5TGr+rGyAPK",
+	"ntOQFLyqfXCvTHh+sExoPkyAFXq8LR7RmohdLYMVmoPoynid94iMS/tZVfV0/5x2dd24ZsHdcBmhDBHL",
+	"h2gcnj42iHvnsce+72o2OmLnY713GBV13H6conEKCUs/8pu+ZiBFl9SqOvfmBaFzBVzX3XYkyUSyJikb",
+	"llSwAZIalzUbyfQ1XivG32XuUU2fRSkLofqM/oF4fVyvKF3Swe+uWHGjxc2+DOVxekY7jaJeE2kFcYMl",
+	"r490B8JWetELyPcpizYlezOCoxM7rlFxSAre1St4lYDrYPndPvvTX0z+LFXbj1Rc7UPGexRZu/DqTuIQ",
+	"eoCE4XzG/gxES4w+SgUcbKhobXDgCNeVQLUV5QqydNaExyXXLCONopuQROQ50xr8t0xMtBQijcmGMm3C",
+	"7OoXZT7gqszN+0bD4o/Y3Tp5wyusz8iS3YEtHE/cbu59q5GX9A6Mc4cvvMHuN5fLMvCia+Wgwr/thm2y",
+	"ulWDaSoPLYd6Tfw2ftuy73p0UVW4KIHJ/b3SDbTDRAEPOV4kdxJRNYqxr5hyUvJUGCfcnQBRPb55eWza",
+	"NECxgByGuDfcrF4UIElCFbimOBWTlC2ZNv8XOiYpVSuXwk5BqsT10fsFn+tfXp/8+vrvJ4+vXj8dVPT5",
+	"4UE4wXKtRbL+VbjU9g7ReysfP4NkdWbHUGJnxu8Ca/kYdCu/CF4F3vXE0kFLe9yMa1XYVD3DDVhZrkv1",
+	"rToOFxuyEllKMlCY7eJ+Vg5n9o7XZ+alzvfnfVH4A5WvpYSe8FmvJABRLAVFFHWagOYQzh5aSh0+lNf0",
+	"1uq9O4iK5qNdWzPQxDQLfFrcYEGuT7wDT+xQ2kuDsH2l6kYshrvah8yxrlX9IF6zzHGI1yyM9eLdE95j",
+	"wmQhQolIY+pcHc6NgRnuWlGeqpkVokcvL8m3rn4Tu67F72I3QmQ8WGUeY6Y4Jk6ZxphI/s62NlZ6/g3/",
+	"1lrE7ybkKU1WuKmbnDXEM3DgzI/YuHE1WhTA0xPBs209m3Z7ejc9rWXqNq73qNdAgShzIhZvcKqofnlm",
+	"P7Z4uiVqJTYKZ91ighlEqgnl27lItyShnCQrQNP/hl8xpRUmxAu6RDeEKkVuPWrfVrNLmLClitxWv2tB",
+	"lmCTQ+a5nTZlekIeETeibo5d0HclmKO84XPIBF8q4jJBC5z3VcYV2VBFcpoCZoQm5BllWSnBAtZNSYuk",
+	"tDrb5Y+UHXO4TUQKt9ajyVgC3MZmLAWu2YIZXRE9KmiygpPzyVkzWez9ZkS1zHNq4qY6z1z1XuEgmUTX",
+	"KWOgYpdoFgh97b65cRibFY1eQSJKqYAwfgdcCwx36jJpNJ2c2V2Nn0wLFs2iB5MpAldQvUIxMoSdC7G2",
+	"ZTEIzJ8+E5LQMmVaSDUjnErDZxJZYOu4mRl3csWSFVniA5s1ZznYU3ChK8fF/FjlZ6XYGGoi5Y2BUea4",
+	"GbzhtiMPmYvpaqhOiRww726ojGVwY4hwGjM3bGF8JsdayCu3VkJqvsIfb3Dp2woC87alqB0ZYIJfptEs",
+	"Mnz7GJESt65O+KOb1M22VQOhY5cVW64QJRZCVAWC907ce2BFo640OAgK7sxS4zVSVyLaA4cWHwdESA03",
+	"KDu1NxLcv90Zlj8/O9szKD9uQL6eDw1MyDvuMsGA2KjY59iJzUO5ylp4ixpmbwrfl+Gn7haIJs6Yg3Ew",
+	"SEt9NtsaFNIl+rE1w6norVnUyGEKND3x5nycOHZ5s5ntCXDoAYq4yz++DtrtTD7tpaA3TKOOQbxXOO/l",
+	"Lv0wFGQJkESUmVVY5lDbmHDY4GUgTGLzxVDynX5oX19yf+omFtFVEipAWDft5M1tjSVt61IVSzf04x+L",
+	"dHs8ktVDWfdth0rLEu6/CK+E+OTSlZMq82BM3oRcavRIbF/3HEg1aHgM/rnGGML4PqSgcg2pmyAkHCDF",
+	"yhZ2MVC+xYHwyqBvP4mL3AH6ueiVfeG4XPTPoqi924RpDfzC1QwTytGdABRQBqm9lScmFPtFPCVhgjzj",
+	"UmyPQezfJdPQobQWqOlxCNTCcYC4dfTSq9ptaexPrdTrmbu96hxRcQzSGKzZ1dDQXv/y2iNCQjXNxLKE",
+	"6C0Wk1XAwX0igWImtMoI4GrutifK1ca4VOdnZxeEGqG2flTlQuL7ePGCIg/Pfpp0fElcHS7t/NznUMhV",
+	"B9wXVsfNnt1UC+LPCK/riMok0HQbE3D359C6R0lIZIHzs+mXA4xVcHGx2bkayW9s67+ra9cNvv90Jn5Z",
+	"amxtQ/iqZoaGecMM7SuV0w9qXd73qpa/g3YsuKNYAhev2bxQ//EP55k+t3bxRmX3EdoaXC+oPoa6ecEr",
+	"/jZBFgagVQZtD42axGCv5r+qlhmn+purzYZo//adbAO++KosSzOQtde0WGRX1gDZoCoquqawI3h/1VxD",
+	"zWle3bJiBGy19ZjAnyTp54P6rT+1F9AaqtlPrurAR/MG6hWRB1wv16e5BDUDjXALzMYH/IIr/76yz+Ib",
+	"NMNIX9Y/aO8balp2CP1n+QmDAWz7C0ewIAVw79bL/YajVQYM5mdfZGmdoUCj5K4A6yimmGxWQgFxCWLl",
+	"hpCnMTmPyQP8VBg3hCxpMSHPhPSWwevs3vAaJ7cux2oIpojgrjm/WrsiJVEAvC/D+mt9tC9t8wKZ06ZU",
+	"287jVgcanswNZ1DrztC9nfYHQGvqs94FhdLvJQ5e0NvUVI+Z2v2qrE1remmvtfFul/t0Uf6trun3W/3d",
+	"8m6v4X/VrruGHPUdyvotcWMoG7wBt+qfG4TvUPven4tjdlvE9lcPPNLU1zsxWd32d4T80orqqnqDzRbY",
+	"cJ+lvQnodv9YiNdOP7B0b0Dot6sNiQs/8RLuL0TMPnPu68wmdDsW/XaujT1IKNQRp26m00vm7jKgNdEu",
+	"k2kLxtpeY0ntpcM4Wl3dNcK866AnpKow4xqQkg3jiog7cNODfl159oZjYzW2+NT+Dto8jyljr1/ANgHg",
+	"JWds4UZqsM5adRrdVqVfzILnQkKrbSjgE9hrmTGwGu0R7Nzv/rmKH97N0V/Ynfba1QIM/liINaQT8rvz",
+	"4bzao52EMlyErIGTazgoI9ZE0ePUQZ8IKSHRdUPKfFtfcWN7FqnHJf2W0gpFNfLcLxVZ5vo5hSTcuGPk",
+	"Cv9p29VM5LWTyfUTANQEGmkKKSmLCfmtenGnj69W8m84PsbmFuyTaAo7LhBMyRLcpTf4qg0NL5wf6UJD",
+	"/N6OPD08Pw9x/yt77K+a/atRo6+R94/AxmYl1/WMrJQgB+1J6DRtacHIrOmsjL3uz7rxSpg40DcPsb07",
+	"3MVvitNCrYRGJt2SvFSaYC/ejLg7COLWvQ9vuHcLQZWHcI2d1A34WQj+oogqc9diVC/BnHYwbgc+qdt+",
+	"2+7Pit5Z2PviOteY+FmDuq/KlWz6IPc6kZZbqrTkUZKQZa7ccnHVklw3ufaWIs0ShuSOLKXMolm00rqY",
+	"nZ5Oz/82OZucTaazH89+nCLa3CKdiXgNuWqpVhzjrmPOKpPRDWqvnEhUcmCMlbI3zxUkp2vbqF/dF1OH",
+	"J0byuovtOs7eJy3Pq/slJjjcTbH2IFWXm7eGh7n7t/f/HwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

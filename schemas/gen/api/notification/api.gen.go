@@ -99,8 +99,17 @@ type AttemptOutcome string
 
 // DeadLetter defines model for DeadLetter.
 type DeadLetter struct {
-	At        time.Time          `json:"at"`
-	Error     string             `json:"error"`
+	At          time.Time  `json:"at"`
+	DismissedAt *time.Time `json:"dismissed_at,omitempty"`
+
+	// DismissedBy The operator who dismissed it.
+	DismissedBy     *string `json:"dismissed_by,omitempty"`
+	DismissedReason *string `json:"dismissed_reason,omitempty"`
+	Error           string  `json:"error"`
+	Headers         *[]struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	} `json:"headers,omitempty"`
 	ID        openapi_types.UUID `json:"id"`
 	Key       *string            `json:"key,omitempty"`
 	Offset    int64              `json:"offset"`
@@ -110,6 +119,9 @@ type DeadLetter struct {
 	Reason     string     `json:"reason"`
 	RedrivenAt *time.Time `json:"redriven_at,omitempty"`
 	Topic      string     `json:"topic"`
+
+	// Value The record's bytes.
+	Value *[]byte `json:"value,omitempty"`
 }
 
 // DeadLetterPage defines model for DeadLetterPage.
@@ -118,6 +130,15 @@ type DeadLetterPage struct {
 
 	// NextCursor Absent on the last page.
 	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// Dismissal defines model for Dismissal.
+type Dismissal struct {
+	// Operator Who asks; stays with the dead letter.
+	Operator *string `json:"operator,omitempty"`
+
+	// Reason Stays with the dead letter.
+	Reason string `json:"reason"`
 }
 
 // Notification defines model for Notification.
@@ -237,6 +258,9 @@ type Totals struct {
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DeadLetterID defines model for DeadLetterId.
+type DeadLetterID = openapi_types.UUID
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -263,6 +287,9 @@ type ListNotificationsParams struct {
 	// Cursor The next_cursor of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
+
+// DismissDeadLetterJSONRequestBody defines body for DismissDeadLetter for application/json ContentType.
+type DismissDeadLetterJSONRequestBody = Dismissal
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -343,6 +370,25 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBody(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetter(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedriveDeadLetter Write a parked record to its topic again
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+	RedriveDeadLetter(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListNotifications List notifications, newest first
 	//
 	// Corresponds with GET /v1/notifications (the `ListNotifications` operationId).
@@ -364,6 +410,55 @@ type ClientInterface interface {
 // Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetterWithBody(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequestWithBody(c.Server, deadLetterID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetter Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetter(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequest(c.Server, deadLetterID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedriveDeadLetter Write a parked record to its topic again
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *Client) RedriveDeadLetter(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedriveDeadLetterRequest(c.Server, deadLetterID)
 	if err != nil {
 		return nil, err
 	}
@@ -478,6 +573,87 @@ func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDismissDeadLetterRequest calls the generic DismissDeadLetter builder with application/json body
+func NewDismissDeadLetterRequest(server string, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDismissDeadLetterRequestWithBody(server, deadLetterID, "application/json", bodyReader)
+}
+
+// NewDismissDeadLetterRequestWithBody constructs an http.Request for the DismissDeadLetter method, with any body, and a specified content type
+func NewDismissDeadLetterRequestWithBody(server string, deadLetterID DeadLetterID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/dismiss", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRedriveDeadLetterRequest constructs an http.Request for the RedriveDeadLetter method
+func NewRedriveDeadLetterRequest(server string, deadLetterID DeadLetterID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/redrive", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -687,6 +863,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLettersWithResponse(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*ListDeadLettersResponse, error)
 
+	// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// RedriveDeadLetterWithResponse Write a parked record to its topic again
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+	RedriveDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResponse, error)
+
 	// ListNotificationsWithResponse List notifications, newest first
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -758,6 +955,116 @@ func (r ListDeadLettersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeadLettersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DismissDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for DismissDeadLetter
+type DismissDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type DismissDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DismissDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DismissDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DismissDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DismissDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DismissDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DismissDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DismissDeadLetterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RedriveDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for RedriveDeadLetter
+type RedriveDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type RedriveDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RedriveDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RedriveDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RedriveDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RedriveDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RedriveDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RedriveDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RedriveDeadLetterResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -942,6 +1249,45 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, p
 	return ParseListDeadLettersResponse(rsp)
 }
 
+// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetterWithBody(ctx, deadLetterID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetter(ctx, deadLetterID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// RedriveDeadLetterWithResponse Write a parked record to its topic again
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *ClientWithResponses) RedriveDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResponse, error) {
+	rsp, err := c.RedriveDeadLetter(ctx, deadLetterID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRedriveDeadLetterResponse(rsp)
+}
+
 // ListNotificationsWithResponse List notifications, newest first
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1014,6 +1360,98 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 	switch {
 	case true:
 		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDismissDeadLetterResponse parses an HTTP response from a DismissDeadLetterWithResponse call
+func ParseDismissDeadLetterResponse(rsp *http.Response) (*DismissDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DismissDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers DismissDeadLetterResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRedriveDeadLetterResponse parses an HTTP response from a RedriveDeadLetterWithResponse call
+func ParseRedriveDeadLetterResponse(rsp *http.Response) (*RedriveDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RedriveDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers RedriveDeadLetterResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -1170,6 +1608,12 @@ type ServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error
+	// RedriveDeadLetter Write a parked record to its topic again
+	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
+	RedriveDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error
 	// ListNotifications List notifications, newest first
 	// (GET /v1/notifications)
 	ListNotifications(ctx echo.Context, params ListNotificationsParams) error
@@ -1208,6 +1652,38 @@ func (w *ServerInterfaceWrapper) ListDeadLetters(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeadLetters(ctx, params)
+	return err
+}
+
+// DismissDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) DismissDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID DeadLetterID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DismissDeadLetter(ctx, deadLetterID)
+	return err
+}
+
+// RedriveDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) RedriveDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID DeadLetterID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RedriveDeadLetter(ctx, deadLetterID)
 	return err
 }
 
@@ -1326,6 +1802,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/notifications/:notification_id", wrapper.GetNotification, options.OperationMiddlewares["getNotification"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.GetTotals, options.OperationMiddlewares["getTotals"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/redrive", wrapper.RedriveDeadLetter, options.OperationMiddlewares["redriveDeadLetter"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/dismiss", wrapper.DismissDeadLetter, options.OperationMiddlewares["dismissDeadLetter"]...)
 
 }
 
@@ -1367,6 +1845,93 @@ type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterRequestObject struct {
+	DeadLetterID DeadLetterID `json:"dead_letter_id"`
+	Body         *DismissDeadLetterJSONRequestBody
+}
+
+type DismissDeadLetterResponseObject interface {
+	VisitDismissDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type DismissDeadLetter200JSONResponse DeadLetter
+
+func (response DismissDeadLetter200JSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DismissDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedriveDeadLetterRequestObject struct {
+	DeadLetterID DeadLetterID `json:"dead_letter_id"`
+}
+
+type RedriveDeadLetterResponseObject interface {
+	VisitRedriveDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type RedriveDeadLetter200JSONResponse DeadLetter
+
+func (response RedriveDeadLetter200JSONResponse) VisitRedriveDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitRedriveDeadLetterResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1514,6 +2079,12 @@ type StrictServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx context.Context, request DismissDeadLetterRequestObject) (DismissDeadLetterResponseObject, error)
+	// RedriveDeadLetter Write a parked record to its topic again
+	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
+	RedriveDeadLetter(ctx context.Context, request RedriveDeadLetterRequestObject) (RedriveDeadLetterResponseObject, error)
 	// ListNotifications List notifications, newest first
 	// (GET /v1/notifications)
 	ListNotifications(ctx context.Context, request ListNotificationsRequestObject) (ListNotificationsResponseObject, error)
@@ -1556,6 +2127,79 @@ func (sh *strictHandler) ListDeadLetters(ctx echo.Context, params ListDeadLetter
 		return err
 	} else if validResponse, ok := response.(ListDeadLettersResponseObject); ok {
 		return validResponse.VisitListDeadLettersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DismissDeadLetter operation middleware
+func (sh *strictHandler) DismissDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error {
+	var request DismissDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	var body DismissDeadLetterJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissDeadLetter(ctx.Request().Context(), request.(DismissDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DismissDeadLetterResponseObject); ok {
+		return validResponse.VisitDismissDeadLetterResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RedriveDeadLetter operation middleware
+func (sh *strictHandler) RedriveDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error {
+	var request RedriveDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RedriveDeadLetter(ctx.Request().Context(), request.(RedriveDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RedriveDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RedriveDeadLetterResponseObject); ok {
+		return validResponse.VisitRedriveDeadLetterResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -1640,42 +2284,48 @@ func (sh *strictHandler) GetTotals(ctx echo.Context) error {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"zFpZjxs5Dv4rgnaBedhq95FkZ8b9FMyxm0UmCZIAu0ASGHKJtjVdJVUkVjtGw/99QUl1Wm6XgSSYty7r",
-	"IEV+JD9R/cBzU1ZGg0bH5w+8ElaUgGD91y+1dcbSXxJcblWFymg+5+83wDR8wUXuJzCzYrgBVok1sCWs",
-	"jIVbZirxuYYZz7iiJZ9rsDuecS1K4HMeFvKMu3wDpSARpfjyEvQaN3x+c3WV8VLp5vs647iraJ1Dq/Sa",
-	"7/cZf6lKhYe6/dtsWSn0jqFhFrC2mglkpXF4TJfCb9RXRcJK1AXy+TPSQ3xRZV12WoWvTielEdZg+Z60",
-	"suAqox14+72xZllASX/mRiNor6+oqkLlgvS9rMKMf/zpSPmHng5/t7Dic/63y85Bl2HUXTb7eonD4/93",
-	"I5BthWNba/SaCS3Zln5Cw6RhYmlqZMqbYgNCRj+/BbS7i+crhISz30FutHQZ225AM4VMObY1FjcsN6XS",
-	"a7YU+V3GhGOCNmBPb372Yp9dPZkNrHpoLlI/nokmPEeEsvI2qqypwKIKdhRhYKENfa2MLQWGnZ7c8EM/",
-	"kE1QqKIntMFNxkFLkAuBg52kQLhAVQLPDleYGnNDSHncKVH713E2HQ00niXJlVgtciNh0jE92j7XyoLk",
-	"8w99I3WiP7XLzPJPyJGkjBQ9cLjIc6gQ5NwHdSlUwRzYe7AMjbkj9DALq9rRDIXMCSWZNjOmDS5Ibm8d",
-	"AVEbZBtBVmfmHuyM1fpOm632i7fCfdS9UY8cWi6024L1GxQUux81J99R5H1oNeRkAa8JRXMUzzMeJfRO",
-	"39n4VxDyJWCE+hhn030F1obUeDCi5GCXulYytcEd7JLLzWrlAMcI+OfTJNArYVEFv00KDAsiZppRkKNY",
-	"FsAIexlbGcvgiyirAlitJeRG+lFjvSMLsItKaJXPUseyIK26B30W8NFUKk9YYwTxYEg/t3/01mbt+Rr3",
-	"ZPxIDHQoeCPWcIgECUIuCj/BfyuE0p3KAD1o7VuZwlqxo+9ewTy0//MlQZcZ7cFfCIe+miYsPDLJQNHU",
-	"SV8ZVKtYbhKIl9KCc0kgxoQy/fxN/k4cPrcg8My8KyFX8uw1sq5gEWNraGNjJdg5qVgIhLnJ89pa0Dnc",
-	"ktEtUGEzGihhtRYjagMi38zSwo5WmQ2W6YHC5KKA5FAJzok1LEL+OGRcf4Txixe/slC7vXL3YHcM7S6p",
-	"YWA4CVn9My4mJixvv6mTnViLyXNR4Mny2sfxO7+AVtYB56kjNo5+dHBxD9ZNT58IX/B0mhobt2e6zjAD",
-	"fw+A2xikd4SEwi2UsjaIO3tETSMOe6E8iMRT6SKdGr9SHhticHqSGeCgLkthd4cJ5xGHnM6S7xo4Do/2",
-	"uYY6Up6tKgq2BIZWgcyoLvq/mFgLpWdM6YU09XJMhCbQnFufgEpj4aNGu/PV1/qJTpSDDLAyRWG2bsZG",
-	"jGvM1FxdVQSOhs55JEZexgqj12A/6tzolbIlyJbj0wRZw4wtTa3zFBeMxIsmE19YGyNnXt9C3YMlvuBN",
-	"lZu6kJ4DLiFa4KP2JqBVaIISPVKIWxOt4tiWsjLZJWPO0G6l2LGNuAcmLJEMOaSFwUP+lhccEImwD4zG",
-	"DDzj8UyeKPb0PUEcU8A7q55+vxrYlKXDGtLz4A8uxOfWWEkBG26F5xSsb19EvndhOCuRHybpRzPyicTb",
-	"6xUM3fb291/Yz0+f/chir4AF/zry1hB8zc0xRe0Dq6+sWVtRulsmTe6a7gOlJsdE6N948n+a8SS6Dqpp",
-	"OmwVbhhulGNkTHA4akPMjt6nppeBaK7fPM1PEE6lHQqdp4Eb1Uoyrd+Vls5nu0Z5FYuZWbtbJgpn/Gek",
-	"YP+7eBumXbyQR+5DaHcLcaK3Uqg76G/b68jMkkyE0Fe7VFsl46jwSMSGH8ZaUJ1veniEIZLYxaZVFxZW",
-	"4JnyyeuIH200aLXMAjQfgf1vzW16qNlrDcy34sgJovHIVORTwrN1QYaNTbGlNXegzyXzSqcQT7UpdD1j",
-	"y5QpN2e+t5ixSuDG35e9O5MC23Vpxf2xd93uGVOr2H2jakqSl0amaX9lCA2Jjf/z7vUrFkeZ0mjafW4Z",
-	"EcRdiF3RiT19A22ERSe3lkx5+71BUbjDstlU5GlNj7a8T5seacG0yS42aadM7TjFtAVDtjF1TWAkU2aP",
-	"HPMt6FDjyr13w8okyhUI6WKy34wu01tj78CyjSmkm3su4qgi5LVDUxLhozrR3mh9sQj60FbljP3hVwgL",
-	"TLg7kL5WLXfEX8tSUNo2KyZ04Lg/OEZXrYxp2jCwbl+Tnr95EWhjoXLQzjtCSdCkJ8UMf16JfAMXN7Or",
-	"7o2g91uXYPlbyE1t3fCUPOPtpZJfz67CElOBFpXic/5kdu13phThwX95f30pQciLXr9pHTqAFCN+0xeS",
-	"z/lL5bDrMTmeDZ5rPqQLZjflMryY7LOTE+O7z/7T6D3j5urqkbeM894wRh24xFMGJf8qliayD4v2mYV0",
-	"HZ9o0lJatXtvJQT7SNu956yv82J0R/EnolvdHVTYUBlQBDSEgNDm5STjKNZk+c5Pjn8iQeTSg+vtUZ++",
-	"Gsw88OrYKsXuILJcKN/KBewfe+nqs9fWSSdYOMElocFQuqdIyjHPiY9JbwjzNHwkaP0E5P6lIH7QSzkB",
-	"8oFNvwbKCVzDXSkdbonUrpR12EPwqEWSBPHlw+hCtD8K63/BANWHoPYAoRTY4ePwttVVM7Q1nAPa7+XW",
-	"lEvfj4Lza3jy9bgv7ROTr7L+CW73SO1UE/yMLTE75s5I3b6hXaOEIxYNGn4NW7b/ITDMYUQrlPZ3X9be",
-	"7ZP53dNEe99AubYFn/MNYjW/vLy++ZFK/ux6/tPVT099fombPKRw7nyuatJzJ2X/af//AAAA//8=",
+	"zFprb9s60v4rA74vcD6sYidpey7Op+45PbtZ9LRFW6ALtIVBi2ObJxKpkqO4QuD/vuBFtmTRsbKbdveb",
+	"bV5mOPPwmQt9x3JdVlqhIstmd6zihpdIaPy3X2tjtXGfBNrcyIqkVmzG3q8RFH6lee4ngF4CrREqvkJY",
+	"4FIbvAJd8S81TljGpFvypUbTsIwpXiKbsbCQZczmayy5E1Hyry9RrWjNZpfn5xkrpWq/X2SMmsqts2Sk",
+	"WrHtNmO/IRcvkQjNtXDrvZiK03ovRSAX88LPmUvBMmbwSy0NCjYjU2NX+lKbkhObsbr2M4fyXspS0tAW",
+	"f9cbKLlqgDQYpNoo4ASltnTs7IXfqCtc4JLXBbHZM3du/lWWdbm3Qvi2t4FUhCs0bOu0MmgrrSx6f70x",
+	"elFg6T7mWhEqry+vqkLm3Ok7rcKMv/xpnfJ3HR3+3+CSzdj/TfeAmIZRO2339RL7x/+w5gQbbmFjtFoB",
+	"VwI27ifSIDTwha4JpDfFGrmIuHqLZJqz50vCBLjeYa6VsBls1qhAEkgLG21oDbkupVrBguc3GXAL3G0A",
+	"Ty9/8WKfnT+Z9Kw6NJdTP57JTXhOhGXlbVQZXaEhGezIw8Bc6R40pKInl2zoB2cT4rLoCG1xkzFUAsWc",
+	"U28nwQnPSJY4RFrGdE25dki53ylR+9dxtjsaKnqQJFtSNc+1wFHH3Hbvz8eukfaiP++W6cWfmJOTcqDo",
+	"wOE8z7EiFDNPIiWXBVg0t2iAtL5x6AGDy9q6GZLAcilA6QkoTXMnt7POAVFpgjV3Vgd9i2YCtbpReqP8",
+	"4g23n1Rn1CPHLefKbtD4DQp3dz8p5nznbt7HnYaeQbwm7jZH8SxjUULn9Hsb72kqhbPxvhLSltLaB2Jp",
+	"v2rRpHnc6cNJG9isNeymxzt7z34GeeSQIeSNCVFjMNLhAElY2qFJbrBJrrzlRY2JkQNQuuXt5BQW4w/c",
+	"GN6471KMIP/sqFZ6ubRIh7fnx6dJkqi4IRksP4pU9hY+IEjiiwLB3dsMltoAfuVlVSDUSmCuhR/Vxl+C",
+	"As284krmSW8aFEbeonoQpEhXMr/fRzH4vFC5Fm5sxhbcojfLEIAGc23EDxYWDaGdJGNv18XBQ16Jrk13",
+	"ztgZrgVixo4Q0/5qvuErHGKxkz70IXsfLXfuewJvnaxp6NjnC8cnoJVnpIJb8inVaZP0FE2eNFxb7kMU",
+	"F8KbjBdvOsdd8sJidmCBlhyGun5Ya+D2xl6BJd5Y2Ehae7WdLhB0cYp3srofnyYheBTk43Z9NiZX7Bor",
+	"SkyZ6ZUmuYypUoKthTBobRL6MRiOh0mbeyQwkhvk9FCex1yKB68RdYXzyG1982sj0MycigUnnOk8r41B",
+	"leOVc4dBl5RphS7Y7izmygDk+TodOI5nSGsq0wOFznmByaESreUrnAf+HpLKH2H87Po3CDHHK3eLpgEy",
+	"TVLDkJ0nZHXPOB8ZMLz9xk62fMVHzyVOJ1PDLo7f+QVuZR1wnjpi6+h7B+e3aOz48EX4lU4H7EPjdky3",
+	"N0zP3z3gtgbpHCGh8A5K2e4S7+0RNY047Fzl3k08RRfpCPJIdN/H4HiS6eGgLktumiHh3OMQe/LY71o4",
+	"9o/2pcY6pusbWRSwQCAjUWQuL/GfgK+4VBOQai50vThM4kek6FeegEpt8JMi0/jsx/iJlpc9BljqotAb",
+	"O4GDauGwyrB1VTlwtKWIR2KsKaDQaoXmk8q1WkpTotjVp26CqHECC12rPFXHxKLBTXb52kprMfH6FvIW",
+	"jcvXvKlyXRfC1y8LjBb4pLwJ3CrSQYlOQUMbHa1iYeNY2dklA6vdbiVvYM1vEbhxSZ7olzTBQ75DERwQ",
+	"izh/MVozsIzFM/kip6PviaInBbwHxdPvFwPbsDSMIR0P/mDD/dxoI9yFPVId3ROwvn0Q+d6B4UFEPiTp",
+	"exn5BPF2+lx9t739/Vf45emznyD2uSD411cVffC1XY9UaRWqqsroleGlvQKhc9t2zhw1WeCh1+mLr9MZ",
+	"T6JjJtuGWcxwpQVnTLR00EJLbu3rmvFhIJrrha+GUkWwssRVngZuVCuZaf0ulbCe7VrlZQxmemWvgBdW",
+	"+68xBfvn2dsw7exaHKlHyTRzfqIvWMgb7G7b6SZOkpmIQ19tUy3BjJGkIzc2/HCohYvzbb/bYchJ3N9N",
+	"I88MLtFnyierNj/aarDTMgvQvAf2L9r2Sl+z1wrBt5GdE3jrkbHI95V4XTjDxobuwugbVA9N5qVKId7F",
+	"pvBCEJ8XQNoZ+L54BhWnte9XeHcmBe7WpRX3x272u2cgl7Fz7KKpk7zQIp32V9qhIbHxP969fgVxFKQi",
+	"vdvnClyC2IS7y/diTxfqrbDo5J0lU95+r4kXiQ5ZG5HHNZ124X3c9JgWjJts4wPDmKn7nGLcgn62MXZN",
+	"yEjGzD5wzLdIh1pXbr0bljoRrpALG8l+fVBMb7S5QQNrXQg787mIdREhry3p0iV8Lk7sKlofLII+bqty",
+	"An/4FdwgcHuDwseqRePy17Lkjrb1ErgKOe4PFlyplYFyG4as28ek52+uQ9pYyByV9Y6QApXT090Z9rzi",
+	"+RrPLifn+/etzm97gmVvMde1sf1Tsoztikp2MTkPS3SFileSzdiTyYXf2VGEB//09mIqkIuzTltuFTqw",
+	"oVcltboWbMZeSkv7VpxlWe9p82M6YO6nTMNr3zY7OTG+kW4/H7zFXZ6f3/MO97D3t4NGZeIZzpF/FUNT",
+	"p1dmJ4Gu4/NiWspO7c47n4N9TNu954yP8/ygRvEnclXdDVa0a9ZJE1q5HqFtxz9jxFfO8ns/WfbZCTp0",
+	"6fSu/2y7ncZHB0+F2iacHdubndbrQ93de0wOvvTh869aNI/nxl0XdtvnHzI1br8LflLYuY6BMpa44K7f",
+	"BK4Jcq7AUqzf27eCx0DUO94ENPng6dgpPAKAQhQ+Zq+lf0xufH2fxZy4+Y9QFA9wHEVvw4THRdF/y6Ph",
+	"SV4SobqK2VDOVf/ehh5MBhwUbrq0AdY339fNYzj7g5GEA0+TBkkuolUyD3qccO6gA3aU9l/1Zg58eEic",
+	"RTMIvjZk+NKG8HjsjxzdAnf8H0mSGvSl+ypKWvBl8zHpbU09DjCJyn9EcPufioKDduuJONiz6WMg2YGr",
+	"v6vLmDau7l1KY6mD4IMuahLE07uDnsn2KKz/hj1UD0Gd+PPTsCHz7//76Xu5NeXS9weX8zE8+frw6crn",
+	"Lj4R9/8wae5Jr+UIP9OudjvmzljdfUO7RglHLBo0fAxb7v4A1+cwV3lI5dtjsGv/JfndV5LmtoVybQo2",
+	"Y2uiajadXlz+5KqCycXs5/Ofn3p+iZvcpXBuPVe19LyXsv28/VcAAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

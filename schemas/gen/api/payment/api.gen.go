@@ -324,8 +324,17 @@ type CurrencyTotals struct {
 
 // DeadLetter defines model for DeadLetter.
 type DeadLetter struct {
-	At         time.Time          `json:"at"`
-	Error      string             `json:"error"`
+	At          time.Time  `json:"at"`
+	DismissedAt *time.Time `json:"dismissed_at,omitempty"`
+
+	// DismissedBy The operator who dismissed it.
+	DismissedBy     *string `json:"dismissed_by,omitempty"`
+	DismissedReason *string `json:"dismissed_reason,omitempty"`
+	Error           string  `json:"error"`
+	Headers         *[]struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	} `json:"headers,omitempty"`
 	ID         openapi_types.UUID `json:"id"`
 	Key        *string            `json:"key,omitempty"`
 	Offset     int64              `json:"offset"`
@@ -333,6 +342,9 @@ type DeadLetter struct {
 	Reason     string             `json:"reason"`
 	RedrivenAt *time.Time         `json:"redriven_at,omitempty"`
 	Topic      string             `json:"topic"`
+
+	// Value The record's bytes.
+	Value *[]byte `json:"value,omitempty"`
 }
 
 // DeadLetterPage defines model for DeadLetterPage.
@@ -341,6 +353,15 @@ type DeadLetterPage struct {
 
 	// NextCursor Absent on the last page.
 	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// Dismissal defines model for Dismissal.
+type Dismissal struct {
+	// Operator Who asks; stays with the dead letter.
+	Operator *string `json:"operator,omitempty"`
+
+	// Reason Stays with the dead letter.
+	Reason string `json:"reason"`
 }
 
 // MoneyTotals All in minor units. held = authorized - captured - voided - expired.
@@ -580,6 +601,9 @@ type WebhookOutcome string
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DeadLetterID defines model for DeadLetterId.
+type DeadLetterID = openapi_types.UUID
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -662,6 +686,9 @@ type ReceiveGatewayWebhookParams struct {
 	// WebhookSignature v1, and the signature in base64; several are separated by spaces.
 	WebhookSignature *string `json:"Webhook-Signature,omitempty"`
 }
+
+// DismissDeadLetterJSONRequestBody defines body for DismissDeadLetter for application/json ContentType.
+type DismissDeadLetterJSONRequestBody = Dismissal
 
 // ReceiveGatewayWebhookJSONRequestBody defines body for ReceiveGatewayWebhook for application/json ContentType.
 type ReceiveGatewayWebhookJSONRequestBody = ProviderEvent
@@ -753,6 +780,25 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBody(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetter(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedriveDeadLetter Write a parked record to its topic again
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+	RedriveDeadLetter(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListOperations The unknown desk, what was asked of the provider and is not settled, oldest first
 	//
 	// Corresponds with GET /v1/operations (the `ListOperations` operationId).
@@ -824,6 +870,55 @@ func (c *Client) ListBooks(ctx context.Context, params *ListBooksParams, reqEdit
 // Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetterWithBody(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequestWithBody(c.Server, deadLetterID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetter Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetter(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequest(c.Server, deadLetterID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedriveDeadLetter Write a parked record to its topic again
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *Client) RedriveDeadLetter(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedriveDeadLetterRequest(c.Server, deadLetterID)
 	if err != nil {
 		return nil, err
 	}
@@ -1088,6 +1183,87 @@ func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDismissDeadLetterRequest calls the generic DismissDeadLetter builder with application/json body
+func NewDismissDeadLetterRequest(server string, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDismissDeadLetterRequestWithBody(server, deadLetterID, "application/json", bodyReader)
+}
+
+// NewDismissDeadLetterRequestWithBody constructs an http.Request for the DismissDeadLetter method, with any body, and a specified content type
+func NewDismissDeadLetterRequestWithBody(server string, deadLetterID DeadLetterID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/dismiss", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRedriveDeadLetterRequest constructs an http.Request for the RedriveDeadLetter method
+func NewRedriveDeadLetterRequest(server string, deadLetterID DeadLetterID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/redrive", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -1560,6 +1736,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLettersWithResponse(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*ListDeadLettersResponse, error)
 
+	// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// RedriveDeadLetterWithResponse Write a parked record to its topic again
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+	RedriveDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResponse, error)
+
 	// ListOperationsWithResponse The unknown desk, what was asked of the provider and is not settled, oldest first
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -1722,6 +1919,116 @@ func (r ListDeadLettersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeadLettersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DismissDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for DismissDeadLetter
+type DismissDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type DismissDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DismissDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DismissDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DismissDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DismissDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DismissDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DismissDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DismissDeadLetterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RedriveDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for RedriveDeadLetter
+type RedriveDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type RedriveDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RedriveDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RedriveDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RedriveDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RedriveDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RedriveDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RedriveDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RedriveDeadLetterResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -2080,6 +2387,45 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, p
 	return ParseListDeadLettersResponse(rsp)
 }
 
+// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetterWithBody(ctx, deadLetterID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetter(ctx, deadLetterID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// RedriveDeadLetterWithResponse Write a parked record to its topic again
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *ClientWithResponses) RedriveDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResponse, error) {
+	rsp, err := c.RedriveDeadLetter(ctx, deadLetterID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRedriveDeadLetterResponse(rsp)
+}
+
 // ListOperationsWithResponse The unknown desk, what was asked of the provider and is not settled, oldest first
 //
 // Returns a wrapper object for the known response body format(s).
@@ -2258,6 +2604,98 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 	switch {
 	case true:
 		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDismissDeadLetterResponse parses an HTTP response from a DismissDeadLetterWithResponse call
+func ParseDismissDeadLetterResponse(rsp *http.Response) (*DismissDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DismissDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers DismissDeadLetterResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRedriveDeadLetterResponse parses an HTTP response from a RedriveDeadLetterWithResponse call
+func ParseRedriveDeadLetterResponse(rsp *http.Response) (*RedriveDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RedriveDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers RedriveDeadLetterResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -2551,6 +2989,12 @@ type ServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error
+	// RedriveDeadLetter Write a parked record to its topic again
+	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
+	RedriveDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error
 	// ListOperations The unknown desk, what was asked of the provider and is not settled, oldest first
 	// (GET /v1/operations)
 	ListOperations(ctx echo.Context, params ListOperationsParams) error
@@ -2630,6 +3074,38 @@ func (w *ServerInterfaceWrapper) ListDeadLetters(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeadLetters(ctx, params)
+	return err
+}
+
+// DismissDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) DismissDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID DeadLetterID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DismissDeadLetter(ctx, deadLetterID)
+	return err
+}
+
+// RedriveDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) RedriveDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID DeadLetterID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RedriveDeadLetter(ctx, deadLetterID)
 	return err
 }
 
@@ -2887,6 +3363,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/books", wrapper.ListBooks, options.OperationMiddlewares["listBooks"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.GetTotals, options.OperationMiddlewares["getTotals"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/redrive", wrapper.RedriveDeadLetter, options.OperationMiddlewares["redriveDeadLetter"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/dismiss", wrapper.DismissDeadLetter, options.OperationMiddlewares["dismissDeadLetter"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/gateway", wrapper.ReceiveGatewayWebhook, options.OperationMiddlewares["receiveGatewayWebhook"]...)
 	router.GET(options.BaseURL+"/v1/webhook-events", wrapper.ListWebhookEvents, options.OperationMiddlewares["listWebhookEvents"]...)
 
@@ -2973,6 +3451,93 @@ type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterRequestObject struct {
+	DeadLetterID DeadLetterID `json:"dead_letter_id"`
+	Body         *DismissDeadLetterJSONRequestBody
+}
+
+type DismissDeadLetterResponseObject interface {
+	VisitDismissDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type DismissDeadLetter200JSONResponse DeadLetter
+
+func (response DismissDeadLetter200JSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DismissDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedriveDeadLetterRequestObject struct {
+	DeadLetterID DeadLetterID `json:"dead_letter_id"`
+}
+
+type RedriveDeadLetterResponseObject interface {
+	VisitRedriveDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type RedriveDeadLetter200JSONResponse DeadLetter
+
+func (response RedriveDeadLetter200JSONResponse) VisitRedriveDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitRedriveDeadLetterResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3247,6 +3812,12 @@ type StrictServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx context.Context, request DismissDeadLetterRequestObject) (DismissDeadLetterResponseObject, error)
+	// RedriveDeadLetter Write a parked record to its topic again
+	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
+	RedriveDeadLetter(ctx context.Context, request RedriveDeadLetterRequestObject) (RedriveDeadLetterResponseObject, error)
 	// ListOperations The unknown desk, what was asked of the provider and is not settled, oldest first
 	// (GET /v1/operations)
 	ListOperations(ctx context.Context, request ListOperationsRequestObject) (ListOperationsResponseObject, error)
@@ -3323,6 +3894,79 @@ func (sh *strictHandler) ListDeadLetters(ctx echo.Context, params ListDeadLetter
 		return err
 	} else if validResponse, ok := response.(ListDeadLettersResponseObject); ok {
 		return validResponse.VisitListDeadLettersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DismissDeadLetter operation middleware
+func (sh *strictHandler) DismissDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error {
+	var request DismissDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	var body DismissDeadLetterJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissDeadLetter(ctx.Request().Context(), request.(DismissDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DismissDeadLetterResponseObject); ok {
+		return validResponse.VisitDismissDeadLetterResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RedriveDeadLetter operation middleware
+func (sh *strictHandler) RedriveDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error {
+	var request RedriveDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RedriveDeadLetter(ctx.Request().Context(), request.(RedriveDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RedriveDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RedriveDeadLetterResponseObject); ok {
+		return validResponse.VisitRedriveDeadLetterResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3505,77 +4149,83 @@ func (sh *strictHandler) ReceiveGatewayWebhook(ctx echo.Context, params ReceiveG
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5Fzrj9tGkv9XCrwD8uE4msfayUaD+zD2OYkv2RvDNpADdgylRZbEjshuprs5ss6Y//1Q/eBLzZE0nixu",
-	"cZ+skcju6qpfvav9JclkVUuBwuhk/iWpmWIVGlT2r9eN0lLRpxx1pnhtuBTJPPlYIAj8bBaZfQDkCkyB",
-	"ULM1whJXUuE1yJr90eAsSRNOr/zRoNolaSJYhck8cS8maaKzAitGW1Ts8y8o1qZI5lcXF2lScRH+vkwT",
-	"s6vpPW0UF+vk4SFNfuEVN/u0/SS3UDGxAyNBoWmUAGagktpM0VLahfqk5LhiTWmS+Uuig33mVVN1VLm/",
-	"Opq4MLhGlTwQVQp1LYVGy793Si5LrOhjJoVBYelldV3yjBG957V74t9+10T8lx4N/6pwlcyTfznvBHTu",
-	"ftXnYV274/D4vxbMwJZp2Cop1sBEDlv6ykjIJbClbAxwy4oCWe7l/B6N2p3drAxGhP0BMylyncK2QAHc",
-	"ANewlcoUkMmKizUsWbZJgWlgtAC8uPrebvvy4i+zAVf32UXk+zPRAzfGYFVbHtVK1qgMd3xk7oeFkPTX",
-	"SqqKGbfSX66SfTmkScbKkh5FQaL6e5IpZAaTlMSw4qqiT6w2jbLfMZFhmZDsVo3IkzRZI+Gh5Nokn/ag",
-	"RxzPSi5wkckcewfrHkCRY75gZkBtzgyeGV5hElkSlZLqkQXtz+7ryM9rZnDLdguFfzSozYLn0ccKY+qF",
-	"Nsw0+kg+ysZkssJDePSCu/VPk1RRmBMYYBXnj4YrzElcPXl7WXYrdgKRy98xM7TbaP89CAelnDszpeQ9",
-	"z1EBE3qLCvMZCGkWtMEchIRMCoEZvZqClvRbQTDPmICC3SMUrK5R0Gt0GNmYFBRqNOmdcFAqMZ8DLZda",
-	"RRDS7wQZq3AGN0u3VcV2bsEloug972nMUGuwSPI2lXRvI3A7uxNJ2kI7nI2Y6sixSNYWwi09ZO38GaOQ",
-	"fiXl5o0warfPvFtBln1XoTBk6JkAqXJUKSx3wI3GcmWpXu4s4b/LRglWprCUpgCFLCfzKwUCF9owYU3P",
-	"ULuzRikUWWTrtx9u4cXV5XezmMrw1qA+Bs2/SYG7j9KwUncveQVpkdk0PI9t4Q9z4h6WPcduQep4UL/e",
-	"OfZ/sM+OlaXdrn+6sHDacbflWHeumC4REt6xNe5bYRRG+Y/cYKUPUd1h6qHdhynF7N82fGBxj0PhRcm0",
-	"cUBz0QXXNrzwXsgUqNAq0BKhksrGGQd4PWJbOE2MB689z7xM9zjxZMQuctksTfzErJKNV7GyBNrOhgga",
-	"toXUCN4Uk/cVkgyB3Ipr+7FmyoQQTBJnYMXXjUI9YAoX5tsXUSPvYKFPRPlTdGMkgj1o6h42e+yKieg/",
-	"kOW/oPH4GYcLJzreqLc8UoE3uIu+LlcrssEjPzshAhIhd1g4yi8rZD5g3NtXYa74PYqTwg8ja55FlhsJ",
-	"zHHAPtunuT1sS1jga5qwQ+KL25ocWb4o7QPHG5weJqYsTjaR0TifDNKaFmd8yNzMDpqRAaGxk/YVYH/b",
-	"sgQuoOJCKmgEN3oGBZY5/DuwxhRS8f/BHM7AB6v08V7y3H7AzzURse9Puzf3N3xzjwqWpcw27s0jsBn2",
-	"jkQGZHOYSSErmFofvaAn/JH1VCPI3h25HjEskrYYXpYnHtUlABOkbUNm5U+bQs14brOfI5d3onvk3GtS",
-	"3ONXHEfNndx7Umu37RjfO6jnXgy4tzWK2+CFIkZ2jQvtUsMI87nIbLy6RIp5oRHWX6UglWWhT1SOFgwz",
-	"C8X1ZmEVZX87m/RSNCCV/Ye8YhdZV/L+eLB/TSx6bMy34SI/ZMtazv9MDwfzVSu5RG/ZxyxwYVGX3XAN",
-	"TG8wt5WawfEfdQVt4HHsaU4Kd+0BdLxqI1fGFRgIIY50LWHF1Fh2k07Rg+ok13dUAN5Kw4fgaeIRvXjE",
-	"E4dHNCnDEzPhgTSGAX4v7reA6kL+obYMUoABj9KBErfCOWgM4i77mfxrD4HHe/6hrdpz/lNMnTzrpNGz",
-	"MXpnho4yXbY2cfxZQhUsEsLkmPFTK0srxstG4SIrmdb9mpivYjlY3bPSIsnWx9YDX7Fs1tGSQbvwVNEq",
-	"PJCjYbw8ULhaxZOiYM2+0SDIkcieH86lwOtg8+TKZk6gmyxDreNWOseqloZUYTEVtj+Pbf6TTO3/Awvn",
-	"TdlA0TrLNpbgvkEL2vaoYv/shRxUoY2cBnVhipu6qnBMBUZM20Owq/NJcmoatmw3C4GQK0T6qiBhuZTa",
-	"9It/rQtfIhdr5w1nUDHRsHIO2sa2fi1fdjcF3on2zYJpWEm1lsb4uKDHOtjgzpY2XTGfoiVrndmacXEN",
-	"DGpUWgrQhWzKHEopNzOnWEipB5FJuo35nWDKkYtiXJX0YvGV26QFS5Im7hj0S1gzcdYC42z25a/nMcdt",
-	"kHzSax4VC1eJfST8CutbWFAio/cymUeVNcTtp1Fn2xunWYUnRrpZo42s2oBvv57i/MZJ5HsvEOMqz4pO",
-	"HQpZ5tp3Gi0iohQ+xaccWpOSpKnk45VLMUHIrSv3I7dFOJ8mAqX2JyZ2pyYUw4hpoiHoIupwWM+DFGSZ",
-	"ozaw4kqba5Ci3MHWVldlr+7f5hIraaPxY4OyqYDsxKxB4QoJrBgXqC5k/Y0GsoWiqZaoiExXDqVdZhNL",
-	"2gz4JKA+oVifJk2dn6ycLmU/gbZxoS6eJ/SVt8/VaLdg5IL3DOeerRqRPbYFezwfqFVnBQbmbMC+mE/3",
-	"3P6TUxKvB8cH8cFlHUpF2oUfOdtEcBEEwsU69QVC+5GEwMV6PqnwCrgAW1mf9aqMPiRxTQgKPHzl7E4E",
-	"Mc/bOp8vQrpX7IPWwvSsHITsYt72T+kJ7Jcf7eYLD5K5C2DcYoq5+t+d8LzSC2Ybsm7HAGMb5RgJLDPA",
-	"zOCYM/AgGu7vWLJDM4OslJp+9h3WHTBxJ5whlWoYzPilekpAsGgFGYgbKEmrHu7RUTnOfdkW5nqpWJ8n",
-	"9J6lMh4VdcMlQ2C8/+E1fP/i5Xfgh0vAJWA60nn1qdu4csqWJabWiNZKrhWr9DXkMtNhXEVbzjM38EOP",
-	"IcuKqOJ0uV/EK/EwpbLlpnA9Ph83juZWZpOdmxM00pH+xvYlIg7JtacznGiq9Acrhkf5gQsflQTiuTcp",
-	"cq2vgZVa2j/dvA3899l799jZ23zCMxm1m2qNtsM4Jd9gf9neCM9s0ne5uY/93ww3ZfzgYeRkSAVZ22BY",
-	"CEPD7qviZ33X8nj6Z38NFLRUpg6aUaPYl2N0WMHObpEQWJDIscinYEI1JdpyvDUYSyU3KA5AO1IOjmYI",
-	"Cn2g6WfsgOs52GG0FGpmCjLNTpwTTsi/FyfcHnvXrZ4CX/UyPGuqZb6LLy0JDZGF//PD7X+B/xW4MLJd",
-	"5xoo0d453WXdtodbZmEzL+SWkxPStvb8zX0Ynstz23Rk5bueQI1qcDwJdyPI3VBaO8gZunRiK1WugZsZ",
-	"WGuEpbYtC5dlcA0brI07Hu9nBR1xB8YDTpmVGE0cHAobejvEuPYrLgspNy3TRuQ9IVu0nJzK+dzGpxfx",
-	"HDjtTGK8EHzc9Jk/bW/6rGa7UrI8Tg2BlzDBjZvHmmhTZKj1iUxSmCG/P/mlydzmtlGOYQHBAbkKa2SG",
-	"jpB2aQ7wuD/RslEZHk6umXZVIB4XxsTw4QiYfrMeYNJg4nsoGeYeg3C/z8MOAZ1ID8F9YnTp/qTofaA/",
-	"/7BRAk/kIyecHHDcyg3OgQnA1Qoz57pCkN+VFfcMYBsR2xG9DGeg0ZhyHDV36cKgfOnIuxNLLKVY20g8",
-	"vEW+7toZUBv18xzt8lvGjctNIGNl6eeRu8XIHvTKpYMonM5oq4mWwkFB0S8bCZMfrDdeyUiUjCzXPsbs",
-	"MWcr1SaUmubgx5LSrukwTKrGHG3DVtv1dpmQHQABru9Elx2k3UQHveJnOpY7yGRVMYone5OW32jQbM1S",
-	"EDZ9kve22ss13Lx761hU8gyFtrggThu+4uTMk5uaZQWeXc0uumn33ndd5Je8x0w2SrdHouwElXasupxd",
-	"uKdljYLVPJknf5ld2kUpbLHqdH5/eb6UcmP/WGOkQ/2DVMCanBup9BwEU0puQcmtpnMHC0acJrO0tj+4",
-	"vIBXGAZpTRgzpS+DFJTczuDGJSPOeW8LWeKdsIvqUOn204JaVmhFRKC1nGQOcPYawAx+5PcIv3Xjib+5",
-	"vpJdnWn4zX65sEv/FiiwHXYribYS9zZP5skvXJtXlinp4GbF3/fD1tLzQIeAquDrwrLEUWgFLsXkhYoe",
-	"WYOh+4NDkQdJsTvznIJTBqXcEgSn6TDyaUTEzHHHsnN32ePh0+iCxdXFxSOXK067VNEOvkZuVXh0yZUF",
-	"bNpH7MzlAv7CSHyLlubezY000U1VMbXzU1m71posUfMcLSa7aWq/ITGPrfW4i03LkQbmyPKz3ticV8R9",
-	"VHajchFsHieLw0Lz14f+VKmNBgkjsnPz6056xB/w/HkOwZHZVDb7J5tvu2XWSCHYE5Gh77IIUyBXsNwZ",
-	"1NachQs4j4t0WNufFOht99gBW9O2DUXuG4rAfGaao94M6oDMgOJ6k4Lt8NrZa7LQu9R7usdnju6Eaysq",
-	"3B9ntv2G0AGl2JP4Zgecd+htacy8hDp1Fze51K8DSwgXprqOn77C/PzfgPz+LM4B1HfMfw7MUw4VMESA",
-	"mQyO+kFR22a2wduw63RAAfq190n4vwsPHeNoe6Gbbm8XtK2iGOx6PZSvda3txtw7dQvp2QG8H3kvcHRP",
-	"5J8L1/1WzgFEByY+B54JPu2CFGRvY8jsGjVjXJ5/abttD5MY/REDRPcRauVOgXQn9n7/btrUHQLgP0BY",
-	"MUF97DfTv14+/ftn1o9SFrRzeeaEwfG3XK3lsU8Dfs4KJgg8zmO5RuO0cE1b2psSp6/U/Yksbm/NRDns",
-	"KEztZaHoNbuv57zLXGtUENrCKayUrNw8kUuN3TRQ+LKNV42kIIj2YpTkhvinXwosMV8fDGi3rvBx1hVw",
-	"Jl1Av2hznB9wi7ZFCHICrgoxkd5Peod+ZSt+of3ly4MX2h8jsd8g84Uz69gbSm/HFcAYiYNe/9MpjJ6+",
-	"rdEdB+txufafzU3tVRsP+ConwmdKEwkMZlyz2qvhpl3p0UgXVVt/ljogdRUqB/Sqp4Re4fZVUJ/3xrRq",
-	"qU3s1sdaoI31gtryfBY+Gl6hNqyqZ0uZ7zwlP/3t5vXZh59url5+25YpNWYKbf/u1zevfrq9/Xnx4c3r",
-	"928+puH/cYCXUHHRGNR3gq3lDK4uXoBmux5nXOPHBldSUbwp5Bakcm1+QKZKjgpyLLn1Dl7fNbGkRzq0",
-	"LSQ3eK3vRChwtnef58BXvcIr79ddvRsKZiWNC63NmTq35auxkYrSe1ce/9GJwkPxkLH7GDjyjbYltvas",
-	"XHj3GDjRmg+Xm3ZK7nc6e5tPGZDLi4uLI6yab2D7hPLy++8uQhrJdScQSia0RdNBij4GXH0lYfeX3e17",
-	"2pqZRlkOLZnGb19cgyZW+WRZIzHcuJqtrlnmLts+SuiHsOgUoS+ihH5qpw9eyXz3fPHboLH6MOxFUKD5",
-	"sGdCX8T7aSNde5YUk23QKtW9/08HYoqTeoSEcQuKhunZD4aJnKkcfg2mLG7d7P9Soe6DyjSqJOEZU8/P",
-	"zy+vvptdzC5ml/O/Xvz1yvoTv8SXINY2ZiQoBVfYRTC9b9tNHz49/G8AAAD//w==",
+	"5Fxbk9u2kv4rXdyt8sNyNJfYyYmm9sH2Ook3OTsuj6u8VZmUApEtEREJMAA4stY1/30LDYAXCdRlPM7u",
+	"qfPksUQCje6v7w19TjJZ1VKgMDqZfk5qpliFBhX973WjtFT2rxx1pnhtuBTJNPlQIAj8ZGYZPQByAaZA",
+	"qNkSYY4LqfAaZM3+bHCSpAm3r/zZoNokaSJYhck0cS8maaKzAitmt6jYp19QLE2RTK8uLtKk4iL8/zJN",
+	"zKa272mjuFgmDw9p8h/I8l/QGFRvc/s+bVMzU3S75MjyWUnPzHiepInCPxuuME+mRjXY330hVcVMMk2a",
+	"hp7c3e8XXnGzy4uf5BoqJjZgJCg0jRLADFRSm7Gzl7RQf/McF6wpTTJ9Yc/NPvGqqTouuP91PODC4BJV",
+	"8mCpUqhrKTSSvN4pOS+xsn9mUhgURC+r65JnzNJ7Xrsn/u0PbYn/3KPhXxUukmnyL+cdIM7dt/o8rEs7",
+	"Do//sWAG1kzDWkmxBCZyWNuPjIRcApvLxgAnVhTIco+r92jU5uzlwmAEXLeYSZHrFNYFCuAGuIa1VKaA",
+	"TFZcLGHOslUKTAOzC8Dzq+9p2xcX30wGXN1llyXfn8k+8NIYrGriUa1kjcpwx0fmvpgJOYAGF+abq2RX",
+	"DmmSsbK0j6Kwovo1yRQyg0lqxbDgqrJ/sdo0ij5jIsOS0LhohAXbEi0eSq5N8tsO9CzHs5ILnGUyx97B",
+	"ugdQ5JjPmBlQmzODZ4ZXmESWRKWk2rMgfe0+jny9ZAbXbDOz6oTaWN2KPVYYU8+0YabRR/JRNiaTFR7C",
+	"oxfcjX/aShWFOYEBD31T8Gtf3l6W3YqdQOT8D8yM3W1r/x0IB6WcOrOo5D3PUQETeo0K8wkIaWZ2gykI",
+	"CZkUAjP7agpa2u8KC/OMCSjYPULB6hqFfc0eRjYmBYUaTXonHJRKzKdgl0tJEYT0O0HGKpzAy7nbqmIb",
+	"t+AcUfSe9zRmqDUQkrwNt7q3Erie3IkkbaEdzmaZ6sghJGuCcEuPtXb+jFFIv5Jy9UYYtdll3o2wnmRT",
+	"oTDWsTABUuWoUphvgBuN5YKonm+I8D9kowQrU5hLU4BCllvzKwUCF9owQaZnqN1ZoxSKLLL129sbeH51",
+	"+d0kpjK8Naj7oPl3KXDzQRpW6u4lryAHfEya+MOcuAex59gtrDoe1K93jv239Oy2srTb9U8XFk477rYc",
+	"684V0yWLhHdsibtWGIVR/k9usNKHqO4w9dDuw5Ri9H8KV1jc49hwpmTaOKC5aIZrCme8FzIFKiQFmiNU",
+	"UlFcczhk6LMtnCbGg9eeZ16mO5x4NGJnuWzmJn5iVsnGq1hZgt2OQgQN60JqBG+KrfcV0hoCuRbX9GfN",
+	"lAkhn7ScgQVfNgr1gClcmG+fR428g4U+EeWP0Y0tEexAU/ew2WNXTERdtBkLF453vDnXFdf6RHfdvTXf",
+	"xKXp5CeVlR60j/vQa896CpkPBeNBQNyxd6Fcq5lDlqxwE33znpVNLKbYkpR9PTwck8a2dh9p/MaokouF",
+	"9V9bMcoIfC38ueP8UTHNHg4rzBW/R3ESFoysebafuT74fyMymdvvpsmcaaTz7CJHYSZV/kzDfGOcDu+X",
+	"jWMtEdFnRsvF9sQBQWnCDulU3AH00rfjvUBPUcfcQDaS1rpACSTZe+cRrA84zJIBodGTOn1z5ovlObGM",
+	"le96x12wUuN2qBK0epfWj4UEplf6GrRhGw1rbgoi29ICjhZLeC+r/vZ5GoNgQOdWFnbsqi+OydX7zPI7",
+	"xtjUN9670ilL4AIqLqSCRnCjJ1BgmcO/A2tMIRX/H8zhDHyiZf+8lzynP/BTbbffjQW7N3c3fHOPCual",
+	"zFbuzSNsQ9g7EtVaf8lMClnB1PLoBT3he9ZTjbC++sj1LMNiwuZleeJRXfI6Qto6VAX8aVOoGc8pcz9y",
+	"eSe6PedeWsN5/IrbGV8n957U2m07xvcO6rkXA+5NjeImRFCRAGGJM+3KGhHmc5FRrjVHm69BIyjWSsE6",
+	"c6bBJ9lHC4aZmeJ6NSNFiRkOZiiSlYr+sRFdlxVW8v54sH9JHnVsvrLiIj9k8lvO/2wfDla+VnKO3rNu",
+	"s8CF9F1mzrU1pphTVXNw/L2uuA2ajz3NSakaHUDHK45yYVxxzCLEka4lLJjalt1oUOJBdVLocVTy2ErD",
+	"p49p4hG9L9YMj2irDI+s4gykMUxOezkrAapLV4faMkhfBzxKB0rcCuegMYhHNk8UhvQQeHyANLRVOzHS",
+	"GFNHzzpq9Ci/7MzQUaaL6mrHnyVUcCORXo4ZP7UqumC8bBTOspJp3a/n+gqsg9U9KwlJVNtdDnzFvFlG",
+	"y13twmMF1/BAjobx8kDRdRFPAYM1e6ZBWEcie344lwKvg82TC8r6QTdZhlrHrXSOVS2NVYXZWNr0NLb5",
+	"K5nafwIL503ZQNE6y7YtwV2DFrRtr2L/7IUcVKGNnAY9DRs3dR2NmApsMW0Hwa5GLa1T07Bmm0kIhFwR",
+	"3Ve0LZZLqU2/cN268DlysXTecAIVEw0rp6AptvVr+ZaRKfBOtG8WTMNCqqU0xscFPdbBCjdUlneNKBst",
+	"kXVmS8bFNTCoUWkpQBeyKXMopVxNnGKhTT0smVa3Mb8TTDlyUWxX1L1YfNchacFCmZY9hv0mrJk4a4Fx",
+	"NvvS7dOY4zZIPuk1j4qZ6yLsCb/C+gQLm8jonUxmr7KGuP006qg1d5pVeGSkmzXayKoN+HYLbM5vnES+",
+	"9wIxrvKs6NShkGWufVeeEBGl8DE+5dCaNkkaSz5euRQThFy7VhVyKiD7NBFsan9iYndqQjGMmEaa2S6i",
+	"Dof1PEhBljlqAwuutLkGKcoNrKkzIHs9qzaXWEiKxo8NysYCshOzBoULtGDFuEB1IetnGqwtFE01R2XJ",
+	"dKV8u8tkZEnKgE8C6iMaTWnS1PnJyulS9hNo265nxvOEvvL2uRrtdG254B3DuWOrtsjetgU7PB+oVWcF",
+	"BuZswL6YT/fc/sopideD44P44LIOpSLtwnvONhJcBIFwsUx9gZD+tELgYjkdVXgFXAB1hSa9KqMPSVwD",
+	"zQYevnJ2J4KYp22dzxch3Sv0IFmYnpWDkF1M296/fQL75UfafOZBMnUBjFtMMVf/uxOeV3rGaJjA7Rhg",
+	"TFGOkcAyA8wMjjkBD6Lh/o4lGzQTyEqp7dd+OmADTNyJUJseBjN+qZ4SWFi0ggzEDZSkVQ/36FY5zn3Y",
+	"FuZ6qVifJ/Y9ojIeFXWDUUNgvP/hNXz//MV34AejwCVgOjI14FO3nTL5vMSUjGit5FKxSl9DLjMdRq00",
+	"cZ654Tj7GLKsiDfl2twv4pV4mLDyJXneFga3Zq4mo+M+J2ikI/0NtW9i7TYarchwpKnVHwoaHuUHLnxU",
+	"Eojn3qTIpb4GVmpJ/3UNRvjvs/fusbO3+YhnMmoz1tZvB8lKvsL+sr3xs8mo73IzS7vfGW7K+MHDuNSQ",
+	"Cmttg2GxGBpODih+1nct+9M/+jZQ0FKZOmhGjWJfjtFBG5o7tEJgQSLHIp9ah02JVI4ngzFXcoXiALQj",
+	"5eBohqDQB5p+HhW4ngINUqZQM1NY0+zEOeKE/HtxwunYm271FPiil+GRqZb5Jr60tGiILPyftzf/Bf5b",
+	"4MLIdp1rsIn2xuku67Y93FkMm3kht5wckTbZ8zf3YfAz2mh0k69b/l1Yd2PT2kHO0KUTa6lyDdxMgKwR",
+	"lppaFi7L4BpWWBt3vMHEQUfcgdGWU+Z8tqZlDoUNvR1iXPuI80LKVcu0LfIekS0SJ8dyPrfx6UU8B06a",
+	"p40Xgo+bnPSn7U1O1mxTSpbHqbHgtZjgxs0SjrQpMjx5okVhhvz+5JdGc5ubRjmGBQQH5CqskRl7hLRL",
+	"c4DH/YmWjcrwcHLNtKsCjYzXjAzObgHTb9YDTBpMfA8lw9xjEO73edghoBPpIbiPjN3dnxS9D/TnL5u4",
+	"8ETuOeHocO5arnAKTAAuFpg51xWC/K6suGMA24iYxksznIBGY8rtqLlLFwblS0fenZhjKcWSIvHwlvV1",
+	"186AUtTPc6Tl14wbl5tAxsrSz9J3i1l70CuXDqJwe0aqJhKFg4KiXzYSJj+QN17ISJSMLNc+xuwxZy3V",
+	"KpSapuBH6tKu6TBMqrY52oat1PV2mRANgADXd6LLDtJuosO+4mc65hvIZFUxG0/2poSfadBsyVIQlD7J",
+	"e6r2cg0v3711LCp5hkITLiynDV9w68yTlzXLCjy7mlx0NzV6n3WRX/IeM9ko3R7JZieotGPV5eTCPS1r",
+	"FKzmyTT5ZnJJi9qwhdTp/P7yfC7liv6zxEiH+gepgDU5N1LpKQimlFyDkmttzx0smOW0NUtL+sLlBbzC",
+	"MARuwoi0/TBIQcn1BF66ZMQ573UhS7wTtKgOlW4/6aplhSQiC1riJHOAoyssE/iR3yP83o3W/u76SrQ6",
+	"0/A7fTijpX8PFFCHnSTRVuLe5sk0+YVr84qYkg5uIf26G7aWngc6BFQFXxbEEkchCVyK0ctHPbKSk+4A",
+	"HSSFdua5DU4ZlHJtIThOh5GPIyJmjjuWnbuLSg+/bV0Ourq42HMx6LQLQe3QduRGkEeXXBBg0z5iJy4X",
+	"8Jed4lu0NPduHaWJbqqKqY2fytq01mSOmudImOxuAvgNLfPYUm93se1yVgNzZPlZb7rQK+IuKruJwgg2",
+	"j5PFYaH5q3ZfVWpb85YR2bm7F056vZE//RSCe09zptrlixl1y8hIIdCJrKHvsghTIFduIpXMWZg4Pl6k",
+	"55+Ht/8ezv3QM0U8UkeE7ac0exOkp4p7cCfRyZKS6lcy3zydGNth0odhWGQzu4e/BD8x7Lz16XNwFtYB",
+	"TuCtoYtMrgs7Rwgjz0+BqFu2cWiilNrGGm6WGQRirtsAi4kN3dlIfcix+SIU+QOMo+i9e+BpUfR/JVF3",
+	"s5Mbg+La10gyJoZ663rhKTAQuO6bDdA0Q1xsnkLYHxU3uCNpI8n20zi6o+OAcIftv1Gbf9M9diAcaScL",
+	"RO5nDoD54lWOejVoFTADiutVCjQEQleLbBC3CcjcP5Z4J9zkgcLd2zrUkgxDEjY9tSKi+zsb9OFWLAIJ",
+	"razxe9EhoxgbTPjtCyKU/x9ecXdc74Bj7Jj/FLj+ULQjvwSY0fypnze1kyiU3w0b0wcUoN+eG4X/u/DQ",
+	"MbF4L7vT7eW5tpscg12vzfql0Xe7MfdxP0F6cgDvR15737oG+Y+F63639wCiAxOfAs8WPu2CNg9fx5DZ",
+	"9XK3cXn+uW3IP4xi9EcMEN1FaOR3IPot/sf/BMRfIKyYoD70522+XD7969UUaqNNqHykFDc4/kccyPLQ",
+	"04CfsoIJCx7nsdwswrhwTVv9HxOnL+Z/RRa3l0KjHHYUpnQXNnqL/Ms574pbNSoIkyMpLJSs3Mihq565",
+	"gcHwYZvSGmnjLbsXU5h317J63YIS8+XBnHftaqNnXY131AX067rH+QG3aFuntE7AFSpHKoCj3qFf/I7/",
+	"PsyLFwfvnO0jsd9D97V1cuyN0rtNghiJg3Ggx1MYPX1bxj8O1tsdnX80N7XTkDjgq5wIn6iSZMFgtsva",
+	"O22etOtOGOmiavJnqQNSV8R2QK96SugVblcF9XlvkjMkktsXw5YCKdYLasvzSfjT8Aq1YVU9mct84yn5",
+	"6e8vX5/d/vTy6sW3bSdDY6aQWvwf37z66ebm59ntm9fv33xIw88UwQuouGgM6jvBlnICVxfPXebWcsb1",
+	"him4ksrGm0KuQSo3CQTIVMlRQY4lJ+/g9V1blvRIh7bL7O5m6DsRUvT2pz2mNsnsejO835rxbiiYlTQu",
+	"tDZn6tyWb9hEis7vXQftRycKD8VDxu5D4MgzTVX49qxcePcYONGaD1e+6pTc73T2Nh8zIJcXFxdHWDU/",
+	"4+ITysvvv7sIaSTXnUBsMqEJTQcp+hBw9YWE3V92Py5jt2amUcQhdxP9GrRllU+WNVqGG9fW0TXL3D30",
+	"vYTehkXHCH0eJfQr1eSGsxdH1eWex1vuW7r2JCkmWyEp1b3/TZ2Y4qQeIWEiy0bD9tlbw0TOVA4fgymL",
+	"Wzf6ESZ1H1SmUaUVnjH19Pz88uq7ycXkYnI5/dvF367In/glPgextjGjhVJwhV0E0/u03fTht4f/DQAA",
+	"//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -230,8 +230,17 @@ type BookPage struct {
 
 // DeadLetter defines model for DeadLetter.
 type DeadLetter struct {
-	At        time.Time          `json:"at"`
-	Error     string             `json:"error"`
+	At          time.Time  `json:"at"`
+	DismissedAt *time.Time `json:"dismissed_at,omitempty"`
+
+	// DismissedBy The operator who dismissed it.
+	DismissedBy     *string `json:"dismissed_by,omitempty"`
+	DismissedReason *string `json:"dismissed_reason,omitempty"`
+	Error           string  `json:"error"`
+	Headers         *[]struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	} `json:"headers,omitempty"`
 	ID        openapi_types.UUID `json:"id"`
 	Key       *string            `json:"key,omitempty"`
 	Offset    int64              `json:"offset"`
@@ -241,6 +250,9 @@ type DeadLetter struct {
 	Reason     string     `json:"reason"`
 	RedrivenAt *time.Time `json:"redriven_at,omitempty"`
 	Topic      string     `json:"topic"`
+
+	// Value The record's bytes.
+	Value *[]byte `json:"value,omitempty"`
 }
 
 // DeadLetterPage defines model for DeadLetterPage.
@@ -249,6 +261,15 @@ type DeadLetterPage struct {
 
 	// NextCursor Absent on the last page.
 	NextCursor *string `json:"next_cursor,omitempty"`
+}
+
+// Dismissal defines model for Dismissal.
+type Dismissal struct {
+	// Operator Who asks; stays with the dead letter.
+	Operator *string `json:"operator,omitempty"`
+
+	// Reason Stays with the dead letter.
+	Reason string `json:"reason"`
 }
 
 // Label defines model for Label.
@@ -453,6 +474,9 @@ type WebhookOutcome string
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DeadLetterID defines model for DeadLetterId.
+type DeadLetterID = openapi_types.UUID
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -519,6 +543,9 @@ type ReceiveCarrierWebhookParams struct {
 	// WebhookSignature v1, and the signature in base64; several are separated by spaces.
 	WebhookSignature *string `json:"Webhook-Signature,omitempty"`
 }
+
+// DismissDeadLetterJSONRequestBody defines body for DismissDeadLetter for application/json ContentType.
+type DismissDeadLetterJSONRequestBody = Dismissal
 
 // ReceiveCarrierWebhookJSONRequestBody defines body for ReceiveCarrierWebhook for application/json ContentType.
 type ReceiveCarrierWebhookJSONRequestBody = ProviderEvent
@@ -610,6 +637,25 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBody(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetter(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedriveDeadLetter Write a parked record to its topic again
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+	RedriveDeadLetter(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListShipments List shipments, newest first
 	//
 	// Corresponds with GET /v1/shipments (the `ListShipments` operationId).
@@ -676,6 +722,55 @@ func (c *Client) ListBooks(ctx context.Context, params *ListBooksParams, reqEdit
 // Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetterWithBody Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetterWithBody(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequestWithBody(c.Server, deadLetterID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissDeadLetter Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *Client) DismissDeadLetter(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissDeadLetterRequest(c.Server, deadLetterID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedriveDeadLetter Write a parked record to its topic again
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *Client) RedriveDeadLetter(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedriveDeadLetterRequest(c.Server, deadLetterID)
 	if err != nil {
 		return nil, err
 	}
@@ -925,6 +1020,87 @@ func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDismissDeadLetterRequest calls the generic DismissDeadLetter builder with application/json body
+func NewDismissDeadLetterRequest(server string, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDismissDeadLetterRequestWithBody(server, deadLetterID, "application/json", bodyReader)
+}
+
+// NewDismissDeadLetterRequestWithBody constructs an http.Request for the DismissDeadLetter method, with any body, and a specified content type
+func NewDismissDeadLetterRequestWithBody(server string, deadLetterID DeadLetterID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/dismiss", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRedriveDeadLetterRequest constructs an http.Request for the RedriveDeadLetter method
+func NewRedriveDeadLetterRequest(server string, deadLetterID DeadLetterID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dead_letter_id", deadLetterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/redrive", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -1323,6 +1499,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
 	ListDeadLettersWithResponse(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*ListDeadLettersResponse, error)
 
+	// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+	DismissDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error)
+
+	// RedriveDeadLetterWithResponse Write a parked record to its topic again
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+	RedriveDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResponse, error)
+
 	// ListShipmentsWithResponse List shipments, newest first
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -1478,6 +1675,116 @@ func (r ListDeadLettersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDeadLettersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DismissDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for DismissDeadLetter
+type DismissDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type DismissDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DismissDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DismissDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DismissDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DismissDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DismissDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DismissDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DismissDeadLetterResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RedriveDeadLetterResponseDefaultHeaders the declared response headers of an HTTP default response for RedriveDeadLetter
+type RedriveDeadLetterResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type RedriveDeadLetterResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetter
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RedriveDeadLetterResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RedriveDeadLetterResponse) GetJSON200() *DeadLetter {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RedriveDeadLetterResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RedriveDeadLetterResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RedriveDeadLetterResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RedriveDeadLetterResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RedriveDeadLetterResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -1781,6 +2088,45 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, p
 	return ParseListDeadLettersResponse(rsp)
 }
 
+// DismissDeadLetterWithBodyWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithBodyWithResponse(ctx context.Context, deadLetterID DeadLetterID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetterWithBody(ctx, deadLetterID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// DismissDeadLetterWithResponse Say that a parked record needs nothing any more, and why
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/dismiss (the `DismissDeadLetter` operationId).
+func (c *ClientWithResponses) DismissDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, body DismissDeadLetterJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissDeadLetterResponse, error) {
+	rsp, err := c.DismissDeadLetter(ctx, deadLetterID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissDeadLetterResponse(rsp)
+}
+
+// RedriveDeadLetterWithResponse Write a parked record to its topic again
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/dead-letters/{dead_letter_id}/redrive (the `RedriveDeadLetter` operationId).
+func (c *ClientWithResponses) RedriveDeadLetterWithResponse(ctx context.Context, deadLetterID DeadLetterID, reqEditors ...RequestEditorFn) (*RedriveDeadLetterResponse, error) {
+	rsp, err := c.RedriveDeadLetter(ctx, deadLetterID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRedriveDeadLetterResponse(rsp)
+}
+
 // ListShipmentsWithResponse List shipments, newest first
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1946,6 +2292,98 @@ func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse,
 	switch {
 	case true:
 		var headers ListDeadLettersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDismissDeadLetterResponse parses an HTTP response from a DismissDeadLetterWithResponse call
+func ParseDismissDeadLetterResponse(rsp *http.Response) (*DismissDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DismissDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers DismissDeadLetterResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRedriveDeadLetterResponse parses an HTTP response from a RedriveDeadLetterWithResponse call
+func ParseRedriveDeadLetterResponse(rsp *http.Response) (*RedriveDeadLetterResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RedriveDeadLetterResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers RedriveDeadLetterResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -2193,6 +2631,12 @@ type ServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error
+	// RedriveDeadLetter Write a parked record to its topic again
+	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
+	RedriveDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error
 	// ListShipments List shipments, newest first
 	// (GET /v1/shipments)
 	ListShipments(ctx echo.Context, params ListShipmentsParams) error
@@ -2269,6 +2713,38 @@ func (w *ServerInterfaceWrapper) ListDeadLetters(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeadLetters(ctx, params)
+	return err
+}
+
+// DismissDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) DismissDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID DeadLetterID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DismissDeadLetter(ctx, deadLetterID)
+	return err
+}
+
+// RedriveDeadLetter converts echo context to params.
+func (w *ServerInterfaceWrapper) RedriveDeadLetter(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "dead_letter_id" -------------
+	var deadLetterID DeadLetterID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dead_letter_id", ctx.Param("dead_letter_id"), &deadLetterID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dead_letter_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RedriveDeadLetter(ctx, deadLetterID)
 	return err
 }
 
@@ -2493,6 +2969,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/books", wrapper.ListBooks, options.OperationMiddlewares["listBooks"]...)
 	router.GET(options.BaseURL+"/v1/totals", wrapper.GetTotals, options.OperationMiddlewares["getTotals"]...)
 	router.GET(options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/redrive", wrapper.RedriveDeadLetter, options.OperationMiddlewares["redriveDeadLetter"]...)
+	router.POST(options.BaseURL+"/v1/dead-letters/:dead_letter_id/dismiss", wrapper.DismissDeadLetter, options.OperationMiddlewares["dismissDeadLetter"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/carrier", wrapper.ReceiveCarrierWebhook, options.OperationMiddlewares["receiveCarrierWebhook"]...)
 	router.GET(options.BaseURL+"/v1/webhook-events", wrapper.ListWebhookEvents, options.OperationMiddlewares["listWebhookEvents"]...)
 
@@ -2579,6 +3057,93 @@ type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterRequestObject struct {
+	DeadLetterID DeadLetterID `json:"dead_letter_id"`
+	Body         *DismissDeadLetterJSONRequestBody
+}
+
+type DismissDeadLetterResponseObject interface {
+	VisitDismissDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type DismissDeadLetter200JSONResponse DeadLetter
+
+func (response DismissDeadLetter200JSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DismissDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DismissDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitDismissDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedriveDeadLetterRequestObject struct {
+	DeadLetterID DeadLetterID `json:"dead_letter_id"`
+}
+
+type RedriveDeadLetterResponseObject interface {
+	VisitRedriveDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type RedriveDeadLetter200JSONResponse DeadLetter
+
+func (response RedriveDeadLetter200JSONResponse) VisitRedriveDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response RedriveDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitRedriveDeadLetterResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2810,6 +3375,12 @@ type StrictServerInterface interface {
 	// ListDeadLetters Records that could not be applied, kept with their bytes and headers
 	// (GET /v1/dead-letters)
 	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
+	// DismissDeadLetter Say that a parked record needs nothing any more, and why
+	// (POST /v1/dead-letters/{dead_letter_id}/dismiss)
+	DismissDeadLetter(ctx context.Context, request DismissDeadLetterRequestObject) (DismissDeadLetterResponseObject, error)
+	// RedriveDeadLetter Write a parked record to its topic again
+	// (POST /v1/dead-letters/{dead_letter_id}/redrive)
+	RedriveDeadLetter(ctx context.Context, request RedriveDeadLetterRequestObject) (RedriveDeadLetterResponseObject, error)
 	// ListShipments List shipments, newest first
 	// (GET /v1/shipments)
 	ListShipments(ctx context.Context, request ListShipmentsRequestObject) (ListShipmentsResponseObject, error)
@@ -2883,6 +3454,79 @@ func (sh *strictHandler) ListDeadLetters(ctx echo.Context, params ListDeadLetter
 		return err
 	} else if validResponse, ok := response.(ListDeadLettersResponseObject); ok {
 		return validResponse.VisitListDeadLettersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DismissDeadLetter operation middleware
+func (sh *strictHandler) DismissDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error {
+	var request DismissDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	var body DismissDeadLetterJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissDeadLetter(ctx.Request().Context(), request.(DismissDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DismissDeadLetterResponseObject); ok {
+		return validResponse.VisitDismissDeadLetterResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RedriveDeadLetter operation middleware
+func (sh *strictHandler) RedriveDeadLetter(ctx echo.Context, deadLetterID DeadLetterID) error {
+	var request RedriveDeadLetterRequestObject
+
+	request.DeadLetterID = deadLetterID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RedriveDeadLetter(ctx.Request().Context(), request.(RedriveDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RedriveDeadLetter")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RedriveDeadLetterResponseObject); ok {
+		return validResponse.VisitRedriveDeadLetterResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3040,67 +3684,73 @@ func (sh *strictHandler) ReceiveCarrierWebhook(ctx echo.Context, params ReceiveC
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5Ftbbxu5kv4rhd4F8rBt+RInmZGfnKxnkp3scRAHyAHGgUI1S2qOuskOyZYiBP7vB7z1RWLrknjmYHBe",
-	"DKvFJotVH+vysfQtyURZCY5cq2T8LamIJCVqlPbTq1oqIc1/FFUmWaWZ4Mk4+ZAjcPyqJ5kdAGIGOkeo",
-	"yBxhijMh8QpERb7UOErShJlXvtQo10macFJiMk7ci0maqCzHkpglSvL1LfK5zpPxxdlZmpSMh8/naaLX",
-	"lXlPacn4PHl4SJO3rGR6W7bXYgUl4WvQAiTqWnIgGkqh9JAshZ2oKwrFGakLnYyfGTnIV1bWZSuV+9TK",
-	"xLjGOcrkwUglUVWCK7T6eyfFtMDS/JsJrpFbeUlVFSwjRt7Tyo34nz+UEf5bR4b/ljhLxsl/nbYGOnXf",
-	"qtMwr12xv/2POdGwIgpWUvA5EE5hZR5pAVQAmYpaA7OqyJFQb+f3qOX65HqmMWLsO8wEpyqFVY4cmAam",
-	"YCWkziETJeNzmJJskQJRQMwEcHnxs1322dnTUU+r2+oy4vs9mQHXlEpUDodSVCg1c3rMmF53ZgggSJNM",
-	"1FzL9bbQb+5u4en58+cn50CKKicnF0aWrfcLxt0KTGOpokv4B0RKsjafHWgiAyuhNCkmmaDx7yXOmTPy",
-	"NpYlfqmZRJqMf3cLBNFSt/f+7O2+PzXyiekfmGmzzrXWWFZ6W4vEfTHhwnyaCVkS7ezx9CLZRrNBlias",
-	"iG4GOUU6Ibo3EyUaTzSz4m+9IWqdCae6XdD20t/60QYgyPURK21os7PpdqodarttxewjinC1Qol0bF1d",
-	"RqRkKCE8HQEXemLmHwMXkAnOMTNvpqCE+S43JyUjHHKyRMhJVSE3r9W8ndi8ntqzw8U9rxWZFuhXgIyU",
-	"OLrniVG9cT+/NwIZR+bXTtKkna+zy9YKL4VY3MSPzC1HUDmrSuTaeHTCQUiKElZM58C0goJMsVDmIPWB",
-	"5Z5PpqKe5xGP/NZ+DbhECW6MmaKLv+eXUfz5eQu2jNjj1sQcoTA12oWlYBTpgfPabU0Y7UGqrhmN4Tao",
-	"5ODxmui9KL/zk97ZwZuYbeTrrx7mTjcU3ldUDNvG6u/IHLd9AnIt2YYL3CV4i5+YazQpAYlHEZMyFERp",
-	"jymbMTBlUwYfWXSOEqEka5gilEJiz5pxdW8oLuwmpoP/RULfovbCbXrGw/0YSulSoq1vDgTIAuOxTMxm",
-	"CvWmax6AcEWkZtrHkwNcuUTiM4yN4K6tkzFhJYWZkIBfSVkVCDWnmAlqvxUScsJpgXJSEc6yaCiVSCVb",
-	"Ij8qKGhRsWx/SHSKtGO7W2901uwvmCdNBrx8i4L4eaBI6KSwAw4/FB1oDZ2KbCCTvp4q624t/N0BMUdi",
-	"tBfqPUFjO7VeN5JKucA1sduJHVI/4IkCseLAaEjugyeKGj8TSk9Kxt0WD8BvVkuJPBvI3C4vzl/E8zWz",
-	"qUf1xFZN3g2niZYkWzA+n/C6nKLcj8xGoLDcoCnugjQhfptpUGkbwGu+4GJl8FvVMsuJsk8lzmr3nwlv",
-	"k+4L/oFZofk8EPJvK5QkuIpoRng40kNuGYE5xYwdmxPOCCtqiZOsICqefTcjhrLqBeN0n9SNBn4zg42r",
-	"DQ8OhVKj+qO2dxAAG+EaEHowTBTjGX5n2tvboddSmz/0tpO2MIiBt6+8Dn6n9doDbzfsDgS+qrMMkdqn",
-	"xuoDaH5HskXUc7sc6GAkO/cYwXHlFjjYyeCXA0PwCtk815P5QR5yw5wdodySnelC+he1XoeB6LvZ97+8",
-	"gp8vn70Az0CAK/Yi2X04erHEweUMlRRzSUp1BVRkKnAaCnKigDhWyKYWJMujXr2tMyNcBgtUhi1DbNLo",
-	"AbRBbowGs7XDUeHVdWOTiAg4GFea+FM55CQ8cvpb+YVxqmwcDcIzH/LFXF0BKZSwHx0pA/88ee+Gnbyh",
-	"A9mWluuhXLthbAq2wO60HZ5nFMWocRC1ipE1aaKZLnAHRbIphUmwQvJgMNRP5yU7kThDkwTs92b22yBB",
-	"I2XqoLkD9jchV9+udC3BZ4xAgkUORb5JkmRdGMV6qm0qxQL5Hmhvlws8hnhTAzku1ROxwNQYLGOZQkV0",
-	"brNxa87ogs17ccHtttft7Cmwmef0TBltVp4Kuo5PLQwaIhP/393tP8B/C4xr0cxzBSawrN3ZJe2y+/Pb",
-	"sJg3cqPJAWsvGUV5swwMK6W2QiDFu45Btaxxky695oDmLSCqx+ushKQKmB6BdUJYKDRqykVhHitYYKUD",
-	"MdLZTCtTqPAHM/A4nymRHJtlNI7tIA8X5HqjsYx5uCZxOHzKNsGMzXcM1+LD3BH+2mcDkYVb7xL31bNa",
-	"7WZr3YAdB1iROTmGRZposTe/9gz4X8Q7HVLwpEld0SNBuXGW+yRWl93yGuxaq81Sg84CxDv46OG0d2x6",
-	"4n7acTDtAdjOIhkPqd+WHr7UhGt/E7GVwO26F0oTtagPqCX92m54Z71d24jTGI/EObQoPN7B3NVlSWI8",
-	"4QA41M5tNkVEfyuu/G4KirHf0RQL46SnaK+nHOXsHk98wdFj8Z+owLKbaF4In1o2MxRCLJBCXY3uuZ2l",
-	"MEsJ3l3KL+JL9v4lgSKMAhdXnuK0sda9OoLMpJNFwfg8Jvw998S2H9eU/OONaFUXtOHBgemr/lxKs6KA",
-	"gi2xWXBLWebN/gXDhnJDoTFpa7agjB5X0e6o+dBlKpr1o+XdJnqOi57tbeCjRNajYlcv3mwnXioXlefU",
-	"nKu1JZGxgF1lIMl/hCD1HxBGYsEjYOG44PBBaFKoIXLhT7vhYnxCRT0dnpko44AMYla5UAiBJQx5uz2Q",
-	"sMZ/982an9ezkTtmPmLWGOO6fffll+xvbVvBMaN/xGkuxKKpHjYcznc4DltSDKURbuFhAr7y1cwTBZyU",
-	"toS2JIer0mwHx+gHLtj9bjsX7BVZF4LQuDSmijPFEdPuCjqatkuRoVJHKklihmx59EuDXva2lk5hvpQL",
-	"egSJFRJttpD2bjKAxbkVJWoZW+BjzrK8nTYnyt7Y9yvAbVZkj1Nzi3Uwkwa6owOUvo/rebSuGlsQtFbd",
-	"h/iBe+HlUUlf7wj9ZXdgXsgdOxzs5liJBY6BcMDZDDNH4zAO1knY5K+XXpHggYkRM8MRKNTa5lChtaM7",
-	"wQh6WaaT6p5PsRB8rkC3DSEmH7xyZAIx8YNRtNOvCNM2JSSQkaLwfVvtZMYTCG6bMlZk3U/bzNYsS2wl",
-	"7HHsftpI5vVgCamZiBDFSKjyNKs/PJXdsJALcwpEQdW4OVPKHjEmwZdqQZdMhoQ35A4KiL3up25MkxbC",
-	"dH3PM1GWhFPV7UN5osDUiylwG2eF+WPp4Ot3b5wGCpYhV9baRpGazWymmFxXJMvx5GJ01jb9dZ613Gby",
-	"HjNRS9VuM0mTJUrlVHE+OnPDRYWcVCwZJ09H53bWiujcnpLT5fnpVIiF/TDHSEj/RUggNWVaSDUGTqQU",
-	"K5BipWC69t0RjKawst5mbr9w1DcrMXQHaTPWmMM8DCSrFKsRXDu+3RFVq1wUeM/tpMp2IjEdOiyUKNFa",
-	"1YDSqpI4QNl2yBH8ypYIn9uWjs/WFm52ouCzfTixU38OEpjRzhRNef6GmiyGKf3SKiXtdZj+vs3MFl4H",
-	"KnCGOZvnViVOQmtxwQcbSzti9ZoP9zaS7BXFrswoGPNBIUy5uEMOLb5PiJiXbVV26ppeHz5tNJpenJ3t",
-	"aDI9rrm0aRaKdJd6dImZBWzaRezI0d2+cTa+RCNzp4M1TVSo9ZKbJcp1G583Gs/a5YzqyFz1LjpV8slM",
-	"Zs4fRUJPOk0c/hhuY7Jt3Igg8zBL7DeZb6L+U2220dYSsdwtx8Z2Rj/g9fMYZjNeU9rrLaIha7iIKYLd",
-	"EdK0w5e7YDBda1TWmYU25N0m7fFQg/ZsYstBfqabC6qmI60px2Onustd/qBraVdm3qvZ0nVo5YYUPQgP",
-	"W/2Ffy8498jNPWBu9PgYSDYg6uYyHFeoNMyYVLqD0A5nuQXQ028dnuJhEK6/YoPWbbBaAJiUomP/HvnR",
-	"ZsHuUutwMP4VZouZ7EOvhezHLdXrVm4ChS1W0pB8pp7dNG7G5Ixrl3RbOtZfUjZ93P6HEbuNrBt6aMim",
-	"nkD6E5XsVxhQsZPwUY6CY54czxIIG6vKgi0xNQqcIpgJiUTa+PaN/sEC6XxvvF65Yu2kLToHPXy30DzM",
-	"y7tJmwrKeHhXQoXWBCfvoMfvFuHxHys9e7b3x0q7JOv2tfga38hm6pAoXxGTsseAfr+QUQU0jMJh+Nzk",
-	"l/5usWeLG9kTf5wVHyn7NXjQodQOvikQTWnLj2hhTh66wJQ6CNliLiNNPVh2Tp0/YdtnTp12LlQqoSL1",
-	"6h2bc7S3YeGcMjoK/5r6U2lSVqOpoGsvyev/v351cvf6+uLZ84ZLUZhJtA03H29evr69/W1yd/Pq/c2H",
-	"NPw6D55ByXitUd1zMhcjuDi7BEXWHYW4Tg2bKQlpskouVqYcm64tk0NkYdRF0TgouW4al41KOqJD0/Ph",
-	"WlbVPQ90zHRtoggWszGwWYcdYl1yyEeK4EfSnq1YwxT5YQ1lFCmL3zvq7pV71wNvn1P7EBTxRFmeoNki",
-	"4y7INQponIVLsdsj7Vc6eUOH3MX52dnZAW7MN5qB7VSF859fnIWfcjDV2mFl8GtBtFeiDwFOPyjY8jxt",
-	"kcfmnOhaWg1NicLnl1egjKpIYTkohUbh2lJPoCqSodor6F2YdEjQy6ign5ouwZeCrh/NZ/UboB76PKnJ",
-	"EB+2HOZlnO7fOGKP4dY+kAXas7T0PyzrnJfUAyN0Q5rs1Qy504RTIil8DI4r7stsA65chpNSy8LYTOtq",
-	"fHp6fvFidDY6G52Pfzr76akNGn6Kb5tJtbLBJwS8NkPpPG1Wffj08K8AAAD//w==",
+	"5Ftbbxu5kv4rhd4F8rBt+RI7c0Z+8mQ9Z7xndh3YAbLAONBQzZKaR91kh2RLEQL/9wVvfZHYuiRODgb7",
+	"EsQtNlms+liXj9VfkkyUleDItUrGX5KKSFKiRmn/eltLJaT5H0WVSVZpJngyTt7nCBw/60lmB4CYgc4R",
+	"KjJHmOJMSLwGUZFPNY6SNGHmlU81ynWSJpyUmIwT92KSJirLsSRmiZJ8/h35XOfJ+OLsLE1KxsPf52mi",
+	"15V5T2nJ+Dx5fk6T/0RCf0etUd5R875dpiI6b1ehSOiksGMmjCZpIvFTzSTSZKxljd3VZ0KWRCfjpK7t",
+	"yO31fmcl09u6+E2soCR8DVqARF1LDkRDKZQe2nthJ+ouTnFG6kIn4yuzb/KZlXXZasH91eqAcY1zlMmz",
+	"kUqiqgRXaO31ToppgaX5bya4Rm7lJVVVsIwYeU8rN+I//qmM8F86Mvy7xFkyTv7ttAXEqftVnYZ57Yr9",
+	"7X/IiYYVUbCSgs+BcAor80gLoALIVNQamFVFjoR6XD2gluuTm5nGCLgeMROcqhRWOXJgGpiClZA6h0yU",
+	"jM9hSrJFCkQBMRPA5cXPdtmrs9ejnla31WXE93syA24olagc7qWoUGrm9Jgxve7MEECQJpmouZbrbaHv",
+	"Hu/h9fmbNyfnQIoqJycXo20QpUnBuFuBaSxVdAn/gEhJ1uZvB5rIwEooTYpJJmj8d4lz5oy8jeX2HPzh",
+	"FgiipW7v/dnbfX9s5BPTf2KmzTo3WmNZ6W0tEvfDhIveAWNcv75IttFskKUJK6KbQU6RTojuzUSJxhPN",
+	"rPhbb4haZ8Kpbhe0vfT3frQBCHJ9xEob2uxsup1qh9ruWzH7iCJcrVAiHVvXmhEpGUoIT0fAhZ6Y+cfA",
+	"BWSCc8zMmykoYX7LzUnJCIecLBFyUlXIzWs1byc2r6f27HDxxGtFpgX6FSAjJY6eeGJUb9zPH41AxpH5",
+	"tZM0aefr7LK1wi9CLG7jR+aeI6icVSVybSII4SAkRQkrpnNgWkFBplgoc5D6wHLPJ1NRz/OIR/7d/gy4",
+	"RAlujJmii783l1H8+XkLtozY497EOKEwNdqFpWAU6YHz2m2ZALQ/zqRJUMnB4zXRe1H+6Cd9tIM3MdvI",
+	"1189zJ1uKLyvqBi2jdXfkTlu+wTkWrINF7hL8BY/MddoUhASjyImRSmI0h5TNkNhyqYoPrLoHCVCSdYw",
+	"RSiFxJ41B9OAruLCbmI6aNOTmGc83I9Rpkqm1JHer31ruo4rx8hDtJCwygU0w32s3jGfRKKiYSVNUEqX",
+	"LW790on9jdn7KllgPOIuSVHj/iBmXg+DY9bYhM6Bh2tIKjGbKdSbYW3g+FdEaqZ9LD4gDLYa3kiMtHXQ",
+	"JiSnMBMS8DMpqwKh5hQzQe2vQkJOOC1QTirCWRa1pkQq2RL5UZDSomLZbhv5pPOWZ4Ka38bJlCi0atkG",
+	"oMRMSPpKwXStUY32HjZnIStEV6eNMRrFBSCmyUDobY9m3El1yobDPVXnvA+5qmygnLqZKhsDrU9yXsv4",
+	"qf0q6Qka3ak7tsQmVYRSqzJSvOtsd0YKhZsRNjiHbVk/5AKIWqhrUJqslQvWRmwjCzhZjOCdau7NZRSC",
+	"gyA/bNarQ2rErrL8ijE12YwhUga4pGtirR7zoX7AKwVixYHRUAiHKBo9fJlQelIy7rR7gP/IaimRZwNV",
+	"x+XF+U/xWsNs6kWzCKsmn0KkiZYkWzA+n/C6nKLc76MbgcJyg6Z4DNKE3NNMg0rb5LPmCy5W5phXtcxy",
+	"otBV9rPa/c+kZpPuC/6BWaH5eyBdvbe49646Ws0c7hBCXRTxBhQzdmw9MyOsqCVOsoKoeOXYjBiqCBeM",
+	"031SNxr4hxlsQl14cCiUGtUftb2DANgI14DQg2GiGM/wK0u23g69ltrct7edtIVBDLx95XXwO63XHni7",
+	"YXcg8FWdZYjUPjVWH0DzO5ItogHO5e8HI9m5xwiOK7fAwU4GPx2YAq2QzXM9mR/kITfM2RHKLdmZLpQu",
+	"Uet12LO+m3349S38fHn1E3j2DBxREalMw9GLJW4uZ6ukmEtSqmugIlOBj1OQEwXEMag2tSNZHk/EG44k",
+	"wsOxQMP5+MkUeABtEHPRqW3WdDgqvLpuba4VS7G50sSfyiEn4ZHT38qvjFNl42gQnvnMSMzVNZBCCfun",
+	"Kyrgf08e3LCTOzqQ7Wq5HqoTG7axYAvsTtvhKEdRjBoHUasY0ZgmmukCd9B7m1KYPDQkDwZD/VJUshOJ",
+	"MzRJwH5vZn8NEjRSpg6aO2B/G4q3bZbGktPGCCRY5FDk2zy/LoxiPU08lWKBfA+0t35iPIZ4U7+7ewd/",
+	"aQFMjcGy7SlUROe2GrLmjC7YvBcX3G573c6eApt5PpoLbVeeCrqOTy0MGiIT/9fj/f+A/xUY16KZ5xpM",
+	"YFm7s0vaZfeXAWExb+RGkwPWXjKK8nYZbgeiVYG7HtkoUzigeQuI6nGSKyGpAqZHYJ0QFgqNmnJRmMcK",
+	"FljpQOp1NtPKFNipwQw8zsVLJMdmGY1jO8jDBbnuNJYxD9ckDodP2SaYsfmO4Ql9mDvCX/tsILJw613i",
+	"vnpWq903DW7AjgOsyJwcw4BOtNibX/vbmx/EmR5S8KRJXdEjQblxlvsEbJeZ9RrsWqvNUoPOAsQ7+Ojh",
+	"tHdseuJ+3HEw7QHYziIZD6nflh4+1YRrf4u2lcDtutNME7WoD6gl/dpueGe9XduIsz0vRM20KDzewTzW",
+	"ZUliHPcAONTObTZFRH8rrvxuCoqx39EUC+Okp2ivVt11iXs88QVH7wbqlQo3RCaaF8Knls0MhRALpFBX",
+	"oyduZynMUoJ3l/KL+JK9f8GlCKPAxbWn522sda+OIDPpZFEwPo8J/8T9pYwf15T8441oVRe0ucMBpq/7",
+	"cynNigIKtsRmwS1lmTf7l2Mbyg2FxqSt2YIyelxFu6Pmjy5T0awfLe820XNc9Gxvsl8ksh4Vu3rxZjvx",
+	"UrmoPKfmXK0tiYwF7CoDSf4LBKn/B2EkFjwCFo4LDu+FJoUaIhe+2+0s4xMq6unwzEQZBzRzN1sKIbCE",
+	"IW+3BxLW+K++FfbzejZyx8xHzBpjXLfvbf2S/a1tKzhm9A84zYVYNNXDhsP5CsdhS4qhNMItPEzAV76a",
+	"eaWAk9KW0JbkcFWa7T4afUNziN9tpzmkIutCEBqXxlRxpjhi2rVPRNN2KTI8+jpXYoZsefRLg172vpZO",
+	"Yb6UC3oEiRUSbbaQ9m4ygMW5FSVqGVvgQ86yvJ02J8p2mwxdLwdWZI9Tc4t1MJMGuqMDlL6P63m0rhpb",
+	"ELRW3Yf4gZ6G5VFJX+8I/bCrQi/kjh0OdiKtxALHQDjgbIaZo3EYB+skbPLXS69I8MDEiJnhCBRqbXOo",
+	"0JbUnWAEvSzTSfXEp1gIPleg22Ymkw9eOzKBmPjBKNrpV4RpmxISyEhR+J7DdjLjCQS3DUUrsu6nbWZr",
+	"liW2EvY4dj9tJPN6toTUTESIYiRUeZrVH57KbljIhTkFoqBq3JwpZY8Yk+BLtaBLJkPCG3IHBcS2qlA3",
+	"pkkLYbp+4pkoS8Kp6vZQvVJg6sUUuI2zwvxj6eCbd3dOAwXLkCtrbaNIzWY2U0xuKpLleHIxOmsbVjvP",
+	"Wm4zecBM1FK120zSZIlSOVWcj87ccFEhJxVLxsnr0bmdtSI6t6fkdHl+OhViYf+YYySk/yokkJoyLaQa",
+	"AydSihVIsVIwXfvOHkZTWFlvM7c/OOqblRg627QZa8xhHgaSVYrVCG4c3+6IqlUuCnzidlJlu+iYDt1B",
+	"SpRorWpAaVVJHKBsK+8I/s6WCH+27Uh/Wlu42YmCP+3DiZ36zyCBGe1M0ZTnd9RkMUzpX6xS0l439h/b",
+	"zGzhdaACZ5izeW5V4iS0Fhd8sAm7I1ZyVC/0XlHsyoyCMR8UwpSLO+TQ4uuEiHnZVmWnrmH7+eNGk/TF",
+	"2dmOBunjGqObRrdIZ7RHl5hZwKZdxI4c3e2bvuNLNDJ3uq/TRIVaL7ldoly38XmjabJdzqiOzFXvolMl",
+	"H81k5vxRJPSk0+vij+E2Jtv+lggyD7PEfpP5Dw6+q802un8ilrvn2Niu04CiXsJsD7brSbkLkazhIqYI",
+	"dkdI0w5f7oKB7Y+yziy00R1u0tMv/W8gnk99J59NY4SKGNv3DHX6mY41d+/LDGdLy4v8Iuj65czYtDY9",
+	"93MdLWt8/iH4iWHnTgfOyoUKE/5GcKdtL7bjlqYIoQHvJRD1SNYOTfbOyGRerrMOOCJVTfpE+Np2uab+",
+	"Knj9TSjyGxhG0YMb8LIo+ldZ1H3fwrRGfu0vATPC++cWyJwwngIBjquu2wBlO9ry9UsY+4NkGrcsrYV1",
+	"/bY50smxx7g9qnrQ5Tfp50GpSLdcVE3DdcPYxQJ/93rjG7OPdmXmEx/Lbg2t3NybHASQrfb5v1bE691/",
+	"7Il3jR5fAq0GRN1yh+MKlYYZk0p3ENq51tgC6OmXDpX5PAjXv2OD1m2wRr4M7POjX/9Z4I8wW8xk73td",
+	"pt9uqd7HOE0uafmMNNSnqb8AMfHDlJVrF1jsjY3vY2g+U/Lf/e02sm4Y5CGbeo75OyrZrzCgYifhixwF",
+	"R047KjZwulaVBVtiahQ4RTATEom0bYDutxgXSOd7U/qV43NOWl5q0MN3uajDvLybtCFZjId3LEvoXnLy",
+	"Dnr8Lk8X//b36mpvX/cuybqtb54GNLKJWqoopRmTsndJ8vVCRhXQkI6H4XOTgv6rxZ4t+nRP/HFWfKEC",
+	"2eBBBzYu+KbARacthaqFOXnoAlPqIGT5now0lFHZOXX+hG2fOXXauXMNifFGwyGbc7QX5uGcMjoK/9Ws",
+	"RKVJWY2mgq69JL/9983bk8ffbi6u3jR0q8JMou3J+3D7y2/39/+YPN6+fbh9n4aPz+EKSsZrjeqJk7kY",
+	"wcXZpctEG4W4Zi6bKQlpCk8uViBMvWnJXiILoy6KxkHJdfNtg1FJR3Ro2sJcV7t64qHkmK5NFMFiNjZJ",
+	"c0sgsy5/7CNF8CNpz1asIZP9sIZVjjBnD47df+ve9cDb59TeB0W8UpZKbLbIuAtyjQIaZ+Gq8PZI+5VO",
+	"7uiQuzg/Ozs7wI35XlSwzexw/vNPZ+FLRaZaO5hiRFkQ7ZXofYDTNwq2PE9b5LE5J7qWVkPu865rUEZV",
+	"pLA0tUKjcG3ZaVAVydzHXTsFfQyTDgl6GRX0O1EL/R7Jg+iFy/iN4MYRewm39p4s0J6lpf9uunNeUg+M",
+	"0DBtslcz5FETTomk8CE4rrgvsz36chlOSi0LYzOtq/Hp6fnFT6Oz0dnofPy3s7+9tkHDT/FlM6lWNviE",
+	"gNdmKJ2nzarPH5//LwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -1,0 +1,3 @@
+package deadletter
+
+const CountSQL = countSQL
