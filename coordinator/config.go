@@ -64,7 +64,7 @@ type Retention struct {
 	KeepOutbox service.Days `env:"KEEP_OUTBOX" envDefault:"45d"`
 	// KeepKeys is how long an idempotency key is good: after that its repeat is a new request.
 	KeepKeys service.Days `env:"KEEP_KEYS" envDefault:"45d"`
-	// KeepLetters is how long dead letters are kept after they were redriven; the others are kept for ever.
+	// KeepLetters is how long dead letters are kept after they were redriven or dismissed; open ones for ever.
 	KeepLetters service.Days `env:"KEEP_DEAD_LETTERS" envDefault:"90d"`
 }
 

@@ -87,6 +87,18 @@ func TestReplies_are_parked_and_redriven(t *testing.T) {
 		require.NoError(t, jsonInto(n.call("GET", "/v1/dead-letters", nil, nil).Body, &again))
 		require.Len(t, again.DeadLetters, 7, "it is parked again")
 	}, waitFor, tick)
+
+	dismiss := func() answer {
+		return n.call("POST", "/v1/dead-letters/"+page.DeadLetters[1].ID.String()+"/dismiss",
+			map[string]any{"reason": "a test wrote it", "operator": "eve"}, nil)
+	}
+	var dismissed coordinatorapi.DeadLetter
+	dismiss().into(t, &dismissed)
+	require.NotNil(t, dismissed.DismissedAt)
+	require.Equal(t, "eve", *dismissed.DismissedBy)
+	require.Equal(t, "a test wrote it", *dismissed.DismissedReason)
+	require.Equal(t, "already_dismissed", dismiss().code(t))
+	require.Contains(t, string(n.call("GET", "/metrics", nil, nil).Body), "recourse_dead_letters_open 5\n")
 }
 
 func TestReplies_repeated_and_late(t *testing.T) {

@@ -33,7 +33,7 @@ type Config struct {
 	// KeepSteps is how long the rows of settled effects are kept; default 45 days. It must be more than the longest
 	// deadline of a saga and the retention of the commands, or commands that are still good would be refused.
 	KeepSteps time.Duration
-	// KeepLetters is how long dead letters are kept after they were redriven; default 90 days.
+	// KeepLetters is how long dead letters are kept after they were redriven or dismissed; default 90 days.
 	KeepLetters time.Duration
 	// PruneEvery is how often what is too old is deleted; default 1 h.
 	PruneEvery time.Duration
@@ -46,7 +46,7 @@ type Retention struct {
 	// KeepSteps is how long the rows of settled effects are kept. A command of a saga from before that is refused when
 	// its row is gone, so it is more than any order may take and more than the topics' retention.
 	KeepSteps service.Days `env:"KEEP_STEPS" envDefault:"45d"`
-	// KeepLetters is how long dead letters are kept after they were redriven; the others are kept for ever.
+	// KeepLetters is how long dead letters are kept after they were redriven or dismissed; open ones for ever.
 	KeepLetters service.Days `env:"KEEP_DEAD_LETTERS" envDefault:"90d"`
 }
 

@@ -38,7 +38,7 @@ const (
 )
 
 // Prune deletes one batch of rows whose effects have been settled for longer than Config.KeepSteps, from the given saga
-// on, and one of redriven dead letters. It returns where to go on, uuid.Nil when nothing is left.
+// on, and one of closed dead letters. It returns where to go on, uuid.Nil when nothing is left.
 func (w *Worker) Prune(ctx context.Context, from uuid.UUID) (next uuid.UUID, err error) {
 	var pruned prunedRows
 	err = pg.InTx(ctx, w.pool, func(tx pgx.Tx) error {
