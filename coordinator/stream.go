@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -136,6 +135,3 @@ func (a *api) StreamOrderEvents(
 ) (coordinatorapi.StreamOrderEventsResponseObject, error) {
 	return nil, errors.New("the stream of events is served by routes")
 }
-
-// printable is text for JSON, whatever the bytes are.
-func printable(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
