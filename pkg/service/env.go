@@ -76,7 +76,7 @@ func LoadEnv[T any](environ []string) (T, error) {
 }
 
 // notPositive refuses numbers and durations of 0 and less where the default is more: nothing is turned off by them, and
-// Validate could not tell them from what code left out.
+// Validate could not tell them from what code left out. A setting whose 0 means something says what in its tag zero.
 func notPositive(config reflect.Value, prefix string, values map[string]string) []error {
 	var errs []error
 	for i := range config.NumField() {
@@ -89,7 +89,8 @@ func notPositive(config reflect.Value, prefix string, values map[string]string) 
 			continue
 		}
 		given, ok := values[prefix+name]
-		if ok && f.Tag.Get("envDefault") != "" && (value.CanInt() && value.Int() <= 0 || value.CanUint() && value.Uint() == 0) {
+		if ok && f.Tag.Get("envDefault") != "" && f.Tag.Get("zero") == "" &&
+			(value.CanInt() && value.Int() <= 0 || value.CanUint() && value.Uint() == 0) {
 			errs = append(errs, fmt.Errorf("%s=%s: want more than 0", prefix+name, given))
 		}
 	}

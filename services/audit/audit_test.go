@@ -321,4 +321,12 @@ func TestConfig_names_what_is_wrong(t *testing.T) {
 	require.ErrorContains(t, err, "AUDIT_SINCE=-1h")
 	require.ErrorContains(t, err, "AUDIT_EVERY=1ms")
 	require.ErrorContains(t, err, "AUDIT_TIMEOUT=0s")
+
+	environ := []string{"AUDIT_SINCE=0s"}
+	for _, name := range []string{"COORDINATOR", "INVENTORY", "PAYMENT", "SHIPPING"} {
+		environ = append(environ, name+"_URL=http://"+strings.ToLower(name)+":8080")
+	}
+	config, err = service.LoadEnv[audit.Config](environ)
+	require.NoError(t, err)
+	require.Zero(t, config.Since, "all orders")
 }

@@ -23,7 +23,7 @@ type Config struct {
 	// Every is the pause between two audits.
 	Every time.Duration `env:"AUDIT_EVERY" envDefault:"15m"`
 	// Since is how far back an audit looks: at orders that came in this time. 0 is all orders, each time.
-	Since time.Duration `env:"AUDIT_SINCE" envDefault:"24h"`
+	Since time.Duration `env:"AUDIT_SINCE" envDefault:"24h" zero:"all orders"`
 	// Timeout bounds one audit.
 	Timeout time.Duration `env:"AUDIT_TIMEOUT" envDefault:"10m"`
 }
