@@ -29,11 +29,11 @@ func TestOrder_completed(t *testing.T) {
 	require.Equal(t, "stock_reserved", o.Claims[0].Name)
 	require.NotEmpty(t, o.Claims[0].Evidence)
 
-	reserve := s.world.received(receipt.ID, "reserve_stock/do")[0].Message.(*inventoryv1.ReserveStock)
+	reserve := s.world.first(receipt.ID, "reserve_stock/do").Message.(*inventoryv1.ReserveStock)
 	require.Equal(t, "SKU-MUG-BLUE", reserve.GetLines()[0].GetSku())
 	require.Equal(t, "DE", reserve.GetShipToCountry())
 	require.Equal(t, o.CreatedAt.Add(s.config.OrderDeadline).Add(holdMargin), reserve.GetExpiresAt().AsTime())
-	mail := s.world.received(receipt.ID, "send_confirmation/do")[0].Message.(*notificationv1.SendConfirmation)
+	mail := s.world.first(receipt.ID, "send_confirmation/do").Message.(*notificationv1.SendConfirmation)
 	require.Equal(t, "fake", mail.GetCarrier())
 	require.NotEmpty(t, mail.GetTrackingNumber())
 	require.Equal(t, "ada@example.com", mail.GetEmail())

@@ -383,6 +383,13 @@ func (w *world) received(id uuid.UUID, key string) []command {
 	return list
 }
 
+// first waits for a command: an order's status says that it was decided to send it, and not that it has come.
+func (w *world) first(id uuid.UUID, key string) command {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return len(w.received(id, key)) > 0 }, waitFor, tick, "%s of %s", key, id)
+	return w.received(id, key)[0]
+}
+
 func (w *world) handle(ctx context.Context, participant string, records []*kgo.Record) error {
 	w.mu.Lock()
 	held := w.held[participant]

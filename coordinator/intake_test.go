@@ -109,7 +109,7 @@ func TestSubmit_does_not_wait_when_too_many_do(t *testing.T) {
 
 	s.world.answer(nil)
 	first := n.submit("w", newOrder())
-	c := s.world.received(first.ID, "reserve_stock/do")[0]
+	c := s.world.first(first.ID, "reserve_stock/do")
 	s.world.send(c, success(c))
 	for range coordinator.MaxWaits {
 		require.Equal(t, http.StatusOK, <-statuses)

@@ -60,7 +60,7 @@ func TestCancel(t *testing.T) {
 		require.Equal(t, http.StatusAccepted, a.Status)
 		require.Equal(t, "pending_decision", answerOf(a))
 		s.world.answer(nil)
-		s.world.send(s.world.received(id, "capture_payment/do")[0], refusal("card_declined"))
+		s.world.send(s.world.first(id, "capture_payment/do"), refusal("card_declined"))
 		o := n.awaitStatus(id, "cancelled")
 		require.Equal(t, "cancelled", string(o.Cause.Kind))
 	})
@@ -105,7 +105,7 @@ func TestActions(t *testing.T) {
 		require.Eventually(t, func() bool { return len(s.world.received(id, "authorize_payment/do")) == 1 }, waitFor, tick)
 		accepted(t, act(id, "pause", ""))
 		require.True(t, n.order(id).Paused)
-		s.world.send(s.world.received(id, "authorize_payment/do")[0], success(s.world.received(id, "authorize_payment/do")[0]))
+		s.world.send(s.world.first(id, "authorize_payment/do"), success(s.world.first(id, "authorize_payment/do")))
 		require.EventuallyWithT(t, func(t *assertT) { require.Len(t, n.order(id).Claims, 2) }, waitFor, tick)
 		require.Empty(t, s.world.received(id, "create_shipment/do"))
 		s.world.answer(nil)
@@ -290,7 +290,7 @@ func TestEvents(t *testing.T) {
 		go func() { streams[i] <- n.follow(id, first[1].id, 0) }()
 	}
 	s.world.answer(nil)
-	c := s.world.received(id, "create_shipment/do")[0]
+	c := s.world.first(id, "create_shipment/do")
 	s.world.send(c, success(c))
 	for i := range streams {
 		rest := <-streams[i]
@@ -364,6 +364,6 @@ func TestAttention_is_listed_and_cleared(t *testing.T) {
 	var page coordinatorapi.OrderPage
 	n.call("GET", "/v1/orders?attention=any", nil, nil).into(t, &page)
 	require.Empty(t, page.Orders)
-	require.Equal(t, uint32(1), s.world.received(id, "commit_stock/do")[0].GetGeneration())
+	require.Equal(t, uint32(1), s.world.first(id, "commit_stock/do").GetGeneration())
 	require.Greater(t, len(s.world.received(id, "commit_stock/do")), 4)
 }

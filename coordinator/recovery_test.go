@@ -114,7 +114,7 @@ func TestUnknownDefinition_is_left_alone(t *testing.T) {
 	probe := n.submit("probe", newOrder()).ID
 	// By then the stranger's timers have been due many times.
 	require.Eventually(t, func() bool { return len(s.world.received(probe, "authorize_payment/do")) > 3 }, waitFor, tick)
-	c := s.world.received(id, "authorize_payment/do")[0]
+	c := s.world.first(id, "authorize_payment/do")
 	s.world.answer(nil)
 	s.world.send(c, success(c))
 	n.awaitStatus(probe, "completed")
@@ -152,7 +152,7 @@ func TestDatabaseAway(t *testing.T) {
 	require.Equal(t, http.StatusOK, n.call("GET", "/livez", nil, nil).Status)
 	// An answer that comes meanwhile waits; nothing is parked.
 	s.world.answer(nil)
-	c := s.world.received(id, "authorize_payment/do")[0]
+	c := s.world.first(id, "authorize_payment/do")
 	s.world.send(c, success(c))
 	p.set(true)
 	n.awaitStatus(id, "completed")

@@ -22,8 +22,7 @@ func TestReplies_are_parked_and_redriven(t *testing.T) {
 	n := s.start(t)
 	s.world.answer(mute("authorize_payment/do"))
 	id := n.submit("k", newOrder()).ID
-	require.Eventually(t, func() bool { return len(s.world.received(id, "authorize_payment/do")) > 0 }, waitFor, tick)
-	authorize := s.world.received(id, "authorize_payment/do")[0]
+	authorize := s.world.first(id, "authorize_payment/do")
 	topics := s.config.Kafka.Topics()
 
 	stray := authorize
@@ -117,7 +116,7 @@ func TestReplies_repeated_and_late(t *testing.T) {
 	before := n.order(ids[0])
 	for _, id := range ids {
 		for _, key := range []string{"capture_payment/do", "reserve_stock/do", "authorize_payment/do"} {
-			c := s.world.received(id, key)[0]
+			c := s.world.first(id, key)
 			s.world.send(c, success(c))
 		}
 	}
@@ -140,8 +139,7 @@ func TestReplies_kept_as_evidence(t *testing.T) {
 	n := s.start(t)
 	s.world.answer(mute("create_shipment/do"))
 	id := n.submit("k", newOrder()).ID
-	require.Eventually(t, func() bool { return len(s.world.received(id, "create_shipment/do")) > 0 }, waitFor, tick)
-	shipment := s.world.received(id, "create_shipment/do")[0]
+	shipment := s.world.first(id, "create_shipment/do")
 	n.cancel(id, nil)
 	o := n.awaitStatus(id, "cancelled")
 	// The late done is older than the undo's proof: it changes nothing, and the history keeps it.
