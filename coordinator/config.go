@@ -35,7 +35,7 @@ type Config struct {
 	GiveUp uint32 `env:"GIVE_UP" envDefault:"6"`
 
 	// MaxBatch is the largest number of replies or timers of one transaction.
-	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
+	MaxBatch int `env:"MAX_BATCH" envDefault:"500"`
 	// MaxWaiting is the number of requests that may wait for the database, new orders and wishes about known ones apart;
 	// more are refused.
 	MaxWaiting int `env:"MAX_WAITING" envDefault:"1024"`
@@ -137,7 +137,7 @@ func (c *Config) setDefaults() {
 	orDefault(&c.OutsideTimeout, order.DefaultTiming.Outside)
 	orDefault(&c.ResendMax, order.DefaultTiming.Max)
 	orDefault(&c.GiveUp, order.DefaultTiming.GiveUp)
-	orDefault(&c.MaxBatch, 200)
+	orDefault(&c.MaxBatch, 500)
 	orDefault(&c.MaxWaiting, 1024)
 	orDefault(&c.AdmitWithin, 3*time.Second)
 	orDefault(&c.MaxBacklog, 250_000)

@@ -19,7 +19,7 @@ type Config struct {
 	// Kafka is used by Run only.
 	Kafka kafka.Config
 
-	// MaxBatch is the largest number of records of one transaction; default 200, where more no longer pays.
+	// MaxBatch is the largest number of records of one transaction; default 500, where more no longer pays.
 	MaxBatch int
 	// MaxCalls is the largest number of outside calls at a time; default 64.
 	MaxCalls int
@@ -90,7 +90,7 @@ func (c Config) withDefaults() (Config, error) {
 			errs = append(errs, fmt.Errorf("%s is %s; it must be more than 0", name, *value))
 		}
 	}
-	atLeastOne("MaxBatch", &c.MaxBatch, 200)
+	atLeastOne("MaxBatch", &c.MaxBatch, 500)
 	atLeastOne("MaxCalls", &c.MaxCalls, 64)
 	positive("CallTimeout", &c.CallTimeout, 10*time.Second)
 	positive("ProbeEvery", &c.ProbeEvery, time.Second)

@@ -23,14 +23,14 @@ type Config struct {
 	DatabaseConns int32 `env:"DATABASE_CONNS" envDefault:"10"`
 	Kafka         kafka.Config
 	// MaxBatch is the largest number of commands of one transaction.
-	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
+	MaxBatch int `env:"MAX_BATCH" envDefault:"500"`
 	// SweepEvery is how often expired holds are looked for.
 	SweepEvery time.Duration `env:"SWEEP_EVERY" envDefault:"1s"`
 }
 
 func (c Config) withDefaults() Config {
 	c.DatabaseConns = cmp.Or(c.DatabaseConns, 10)
-	c.MaxBatch = cmp.Or(c.MaxBatch, 200)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 500)
 	c.SweepEvery = cmp.Or(c.SweepEvery, time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 20*time.Second)
 	c.HTTPAddr = cmp.Or(c.HTTPAddr, "127.0.0.1:0")

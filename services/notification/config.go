@@ -38,7 +38,7 @@ type Config struct {
 	GiveUpAfter time.Duration `env:"GIVE_UP_AFTER" envDefault:"24h"`
 
 	// MaxBatch is the largest number of commands of one transaction.
-	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
+	MaxBatch int `env:"MAX_BATCH" envDefault:"500"`
 	// ProbeDelays are the waits before a mail is tried again; the last one goes on.
 	ProbeDelays []time.Duration `env:"PROBE_DELAYS" envDefault:"1s,5s,15s,1m,5m,15m,1h"`
 	// ProbeEvery is how often the service looks for mails that are due.

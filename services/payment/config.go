@@ -45,7 +45,7 @@ type Config struct {
 	KeepWebhooks service.Days `env:"KEEP_WEBHOOKS" envDefault:"90d"`
 
 	// MaxBatch is the largest number of commands of one transaction.
-	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
+	MaxBatch int `env:"MAX_BATCH" envDefault:"500"`
 	// MaxCalls is the largest number of conversations with the provider at a time.
 	MaxCalls int `env:"MAX_CALLS" envDefault:"64"`
 	// ProbeDelays are the waits before the provider is asked again about a missing answer; the last one goes on.
@@ -61,7 +61,7 @@ func (c Config) withDefaults() Config {
 	c.GatewayTimeout = cmp.Or(c.GatewayTimeout, 5*time.Second)
 	c.GatewayVisibility = cmp.Or(c.GatewayVisibility, 2*time.Second)
 	c.GatewayKeyLife = cmp.Or(c.GatewayKeyLife, 23*time.Hour)
-	c.MaxBatch = cmp.Or(c.MaxBatch, 200)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 500)
 	c.MaxCalls = cmp.Or(c.MaxCalls, 64)
 	c.ProbeEvery = cmp.Or(c.ProbeEvery, time.Second)
 	c.HTTPAddr = cmp.Or(c.HTTPAddr, "127.0.0.1:0")

@@ -42,7 +42,7 @@ type Config struct {
 	KeepWebhooks service.Days `env:"KEEP_WEBHOOKS" envDefault:"90d"`
 
 	// MaxBatch is the largest number of commands of one transaction.
-	MaxBatch int `env:"MAX_BATCH" envDefault:"200"`
+	MaxBatch int `env:"MAX_BATCH" envDefault:"500"`
 	// MaxCalls is the largest number of conversations with the carrier at a time.
 	MaxCalls int `env:"MAX_CALLS" envDefault:"64"`
 	// ProbeDelays are the waits before the carrier is asked again about a missing answer; the last one goes on.
