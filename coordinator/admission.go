@@ -22,8 +22,8 @@ import (
 )
 
 // admission refuses new orders that could not be worked on soon, before their body is read. After every look at the
-// queues (drain.go) it gives out as many tokens as there is room for; an order takes one, and one that is not accepted
-// after all gives it back. A request whose key is known is let in without one: it is a repeat, and gets its answer.
+// queues (drain.go) it gives out as many tokens as there is room for; an order takes one, and a request that turns out
+// to be none gives it back. A request whose key is known is let in without one: it is a repeat, and gets its answer.
 //
 // Cancellations, operators' verbs and questions do not pass here.
 type admission struct {
@@ -121,10 +121,11 @@ func (a *admission) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		if a.take() {
+			t := &ticket{admission: a}
+			c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), ticketKey{}, t)))
 			err := next(c)
-			answer := c.Response()
-			if err != nil || answer.Status >= http.StatusMultipleChoices || answer.Header().Get("Idempotent-Replayed") != "" {
-				a.tokens.Add(1)
+			if err != nil || c.Response().Status >= http.StatusMultipleChoices {
+				t.giveBack()
 			}
 			return err
 		}
@@ -143,6 +144,27 @@ func (a *admission) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return a.refusal()
 	}
+}
+
+// ticket is the token that one request has taken.
+type ticket struct {
+	admission *admission
+	once      sync.Once
+}
+
+// giveBack is for a request that adds no work: it failed, or repeats another one. On none it does nothing.
+func (t *ticket) giveBack() {
+	if t != nil {
+		t.once.Do(func() { t.admission.tokens.Add(1) })
+	}
+}
+
+type ticketKey struct{}
+
+// ticketOf is that of a request, or nil if it was let in without one.
+func ticketOf(ctx context.Context) *ticket {
+	t, _ := ctx.Value(ticketKey{}).(*ticket)
+	return t
 }
 
 // refusal says when to come back. Some chance is in it, so that those who were refused together do not come together.

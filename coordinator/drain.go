@@ -44,7 +44,7 @@ const (
 	stallAfter, maxStallAfter = 2 * time.Second, 30 * time.Second
 	// crawl is the part of its best rate below which a queue counts as standing still.
 	crawl = 0.05
-	// trickle is so slow that it is no way of working either: one poll takes up to 200 records, so what comes one by one
+	// trickle is so slow that it is no way of working either: one poll takes hundreds of records, so what comes one by one
 	// comes past a reader that is away, from the few partitions that somebody else has taken over.
 	trickle = 1.0
 	// bestHalfLife is how slowly the best rate of a queue is forgotten.

@@ -89,7 +89,8 @@ func TestSubmit_does_not_wait_when_too_many_do(t *testing.T) {
 	s := newSystem(t, quiet)
 	s.world.answer(mute("reserve_stock/do"))
 	n := s.start(t)
-	// Repeats of one order: they wait as others do and are less work.
+	// Repeats of one order: they wait as others do, are less work, and leave their places at the door to new ones.
+	first := n.submit("w", newOrder())
 	h := headers{"Idempotency-Key": "w", "Prefer": "wait=60"}
 	statuses := make(chan int, coordinator.MaxWaits)
 	for range coordinator.MaxWaits {
@@ -108,7 +109,6 @@ func TestSubmit_does_not_wait_when_too_many_do(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, cancelled.Status, string(cancelled.Body))
 
 	s.world.answer(nil)
-	first := n.submit("w", newOrder())
 	c := s.world.first(first.ID, "reserve_stock/do")
 	s.world.send(c, success(c))
 	for range coordinator.MaxWaits {

@@ -62,6 +62,10 @@ func (a *api) CreateOrder(
 	if err != nil {
 		return nil, problem(err)
 	}
+	if accepted.replayed {
+		// Now and not with the answer, which may be a minute away: as many repeats as may wait would close the door.
+		ticketOf(ctx).giveBack()
+	}
 	location := "/v1/orders/" + accepted.id.String()
 	replayed := replayedHeader(accepted.replayed)
 	if wait > 0 && a.awaitEnd(ctx, accepted.id, wait) {
