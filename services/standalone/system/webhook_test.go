@@ -75,15 +75,15 @@ func TestWebhooks_late_doubled_reordered_dropped_and_forged(t *testing.T) {
 			p.forge(stack.Shipping, "carrier", what, id)
 		}
 	}
+	// The faults end with the process of the simulator, so they have to strike before.
+	require.EventuallyWithT(t, func(c *collect) {
+		require.Positive(c, p.counter(stack.Payment, `recourse_webhook_events_total{result="duplicate"}`))
+	}, 30*time.Second, 100*time.Millisecond)
 	require.NoError(t, p.Halt(t.Context(), stack.GatewaySim))
 	require.NoError(t, p.Restart(t.Context(), stack.GatewaySim))
 	p.comeTo(want)
 	require.Zero(t, p.counter(stack.Payment, `recourse_webhook_events_total{result="unknown"}`))
 	require.EqualValues(t, 60, p.counter(stack.Payment, `recourse_webhook_events_total{result="refused"}`))
-	// The orders do not wait for the second delivery of an event.
-	require.EventuallyWithT(t, func(c *collect) {
-		require.Positive(c, p.counter(stack.Payment, `recourse_webhook_events_total{result="duplicate"}`))
-	}, 30*time.Second, 100*time.Millisecond)
 }
 
 // forge posts an event that nobody has signed with the right secret.
