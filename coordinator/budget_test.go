@@ -95,9 +95,11 @@ func TestBudget_puts_off_and_forgets_nothing(t *testing.T) {
 }
 
 // metric is what the coordinator counts under a name with labels; 0 if it does not, yet.
-func metric(n *node, name string) float64 {
+func metric(n *node, name string) float64 { return sample(n, "recourse_coordinator_"+name) }
+
+func sample(n *node, name string) float64 {
 	for line := range strings.Lines(string(n.call("GET", "/metrics", nil, nil).Body)) {
-		if text, ok := strings.CutPrefix(line, "recourse_coordinator_"+name+" "); ok {
+		if text, ok := strings.CutPrefix(line, name+" "); ok {
 			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 			require.NoError(n.t, err)
 			return v

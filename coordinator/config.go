@@ -34,7 +34,8 @@ type Config struct {
 	// GiveUp is the number of sends after which a step is given up or shown to an operator.
 	GiveUp uint32 `env:"GIVE_UP" envDefault:"6"`
 
-	// MaxBatch is the largest number of replies or timers of one transaction.
+	// MaxBatch is how many replies or timers are enough for one transaction. A poll takes up to twice as many replies, and
+	// deals out to two transactions what is more than enough for one.
 	MaxBatch int `env:"MAX_BATCH" envDefault:"500"`
 	// MaxWaiting is the number of requests that may wait for the database, new orders and wishes about known ones apart;
 	// more are refused.

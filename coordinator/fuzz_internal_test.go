@@ -25,7 +25,8 @@ func (s *Service) HandleReplies(ctx context.Context, records []*kgo.Record) erro
 		return err
 	}
 	door := &replies{
-		engine: s.engine, dispatcher: s.dispatcher, speakers: c.speakers(s.config.Kafka.Topics()), log: s.log,
+		engine: s.engine, dispatcher: s.dispatcher, maxBatch: s.config.MaxBatch,
+		speakers: c.speakers(s.config.Kafka.Topics()), log: s.log,
 	}
 	return door.handle(ctx, records)
 }

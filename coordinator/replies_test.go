@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"recourse.dev/coordinator"
 	"recourse.dev/pkg/kafka"
 	"recourse.dev/pkg/message"
 	coordinatorapi "recourse.dev/schemas/gen/api/coordinator"
@@ -201,4 +202,32 @@ func (s *system) consumeEvents(t *testing.T, count int) []*kgo.Record {
 		records = append(records, fetches.Records()...)
 	}
 	return records
+}
+
+// A poll that is more than goes into one transaction goes through two lanes, and what is said of one order stays in its
+// sequence: a reply that is repeated, and one that comes before its time, change nothing.
+func TestReplies_many_at_once_go_in_lanes(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, quiet, func(c *coordinator.Config) { c.MaxBatch = 4 })
+	n := s.start(t)
+	s.world.hold("payment")
+	var ids []uuid.UUID
+	for i := range 60 {
+		ids = append(ids, n.submit(fmt.Sprint("k", i), newOrder()).ID)
+	}
+	for _, id := range ids {
+		n.awaitStatus(id, "processing")
+		reserve := s.world.first(id, "reserve_stock/do")
+		s.world.send(reserve, success(reserve))
+	}
+	s.world.release("payment")
+	for _, id := range ids {
+		o := n.awaitEnd(id)
+		require.Equal(t, "completed", string(o.Status))
+		require.Len(t, s.world.received(id, "capture_payment/do"), 1)
+	}
+	transactions := metric(n, `batch_size_count{door="reply"}`)
+	require.InDelta(t, transactions, metric(n, `batch_size_bucket{door="reply",le="8"}`), 0, "none is larger than a poll")
+	require.Greater(t, transactions, sample(n, `recourse_kafka_batches_total{client="coordinator-consumer"}`))
+	require.Zero(t, metric(n, "parked_total"))
 }

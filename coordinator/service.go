@@ -192,13 +192,15 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 
 func (s *Service) newConsumer(c *catalogue, registry *prometheus.Registry) (err error) {
 	topics := s.config.Kafka.Topics()
-	door := &replies{engine: s.engine, dispatcher: s.dispatcher, speakers: c.speakers(topics), log: s.log}
+	door := &replies{
+		engine: s.engine, dispatcher: s.dispatcher, maxBatch: s.config.MaxBatch, speakers: c.speakers(topics), log: s.log,
+	}
 	names := make([]string, 0, len(door.speakers))
 	for _, p := range c.participants() {
 		names = append(names, topics.ReplyTopic(p))
 	}
 	s.consumer, err = kafka.NewConsumer(s.config.Kafka, "coordinator-consumer", kafka.ConsumerOptions{
-		Group: topics.Group(Group), Topics: names, Handle: door.handle, MaxRecords: s.config.MaxBatch,
+		Group: topics.Group(Group), Topics: names, Handle: door.handle, MaxRecords: lanes * s.config.MaxBatch,
 		OnAssigned: s.timers.assigned, OnRevoked: s.timers.revoked,
 	}, s.log, registry)
 	return err
