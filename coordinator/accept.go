@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/protobuf/proto"
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/crash"
@@ -232,9 +231,9 @@ func queueDocuments(batch *pgx.Batch, t *turn, fresh []*submission) {
 	batch.Queue(insertSKUsSQL, skuList, skuOrders)
 }
 
-// mustMarshal encodes an order; one that was validated is valid UTF-8, which is all that could fail.
+// mustMarshal encodes an order, whose text was validated; nothing else could fail.
 func mustMarshal(o *orderv1.Order) []byte {
-	body, err := proto.Marshal(o)
+	body, err := o.MarshalVT()
 	if err != nil {
 		panic(fmt.Sprintf("encoding order %s: %v", o.GetOrderId(), err))
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/protobuf/proto"
 
 	"recourse.dev/coordinator/order"
 	"recourse.dev/coordinator/saga"
@@ -21,7 +20,7 @@ import (
 // after the commit. The document is the coordinator's from then on and must not be changed.
 func (s *Service) Place(ctx context.Context, key string, o *orderv1.Order) (uuid.UUID, error) {
 	o.OrderId, o.PlacedAt = "", nil
-	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(o)
+	content, err := o.MarshalVT()
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("hashing an order: %w", err)
 	}

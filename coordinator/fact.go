@@ -7,8 +7,8 @@ import (
 	"strconv"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
 
+	"recourse.dev/coordinator/order"
 	"recourse.dev/coordinator/saga"
 	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
 )
@@ -20,7 +20,7 @@ func (t *turn) fact(s *subject, a saga.Action) (*orderv1.OutboxEvent, error) {
 		return nil, fmt.Errorf("saga %s: fact %q has no event", s.ID, a.Fact)
 	}
 	name, body, err := t.body(func(text []byte) (string, []byte, error) {
-		text, err := proto.MarshalOptions{}.MarshalAppend(text, event)
+		text, err := order.AppendMessage(text, event)
 		return string(event.ProtoReflect().Descriptor().FullName()), text, err
 	})
 	if err != nil {
@@ -51,7 +51,7 @@ func factID(s *saga.Saga, a saga.Action) uuid.UUID {
 }
 
 // factEvent is what other systems are told; nil if this build does not know the fact.
-func (t *turn) factEvent(s *subject, a saga.Action) proto.Message {
+func (t *turn) factEvent(s *subject, a saga.Action) order.Message {
 	o, at := s.document, t.at
 	id, revision := o.GetOrderId(), uint64(max(0, s.Revision))
 	switch a.Fact {

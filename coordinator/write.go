@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"google.golang.org/protobuf/proto"
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/deadletter"
@@ -240,7 +239,7 @@ func (t *turn) queueOutbox(batch *pgx.Batch) error {
 	if len(t.facts) == 0 {
 		return nil
 	}
-	body, err := proto.Marshal(&orderv1.OutboxBatch{Events: t.facts})
+	body, err := (&orderv1.OutboxBatch{Events: t.facts}).MarshalVT()
 	if err != nil {
 		return fmt.Errorf("encoding %d domain events: %w", len(t.facts), err)
 	}

@@ -2,6 +2,7 @@ package order
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,7 +30,7 @@ type source struct {
 }
 
 // builders make the commands without their meta, by the full message name that the definition gives.
-var builders = map[string]func(source) proto.Message{
+var builders = map[string]func(source) Message{
 	"recourse.inventory.v1.ReserveStock":        reserveStock,
 	"recourse.inventory.v1.ReleaseStock":        releaseStock,
 	"recourse.inventory.v1.CommitStock":         commitStock,
@@ -39,6 +40,22 @@ var builders = map[string]func(source) proto.Message{
 	"recourse.shipping.v1.CreateShipment":       createShipment,
 	"recourse.shipping.v1.CancelShipment":       cancelShipment,
 	"recourse.notification.v1.SendConfirmation": sendConfirmation,
+}
+
+// Message is one that knows how to encode itself, without reflection (vtprotobuf).
+type Message interface {
+	proto.Message
+	SizeVT() int
+	MarshalToSizedBufferVT(into []byte) (written int, err error)
+}
+
+// AppendMessage appends the encoding of m to dst. Unlike proto.Marshal it does not look whether texts are UTF-8: what an
+// order and the answers to its commands say was looked at when it came in.
+func AppendMessage(dst []byte, m Message) ([]byte, error) {
+	at, size := len(dst), m.SizeVT()
+	dst = slices.Grow(dst, size)[:at+size]
+	_, err := m.MarshalToSizedBufferVT(dst[at:])
+	return dst, err
 }
 
 // AppendCommand appends the message of a Send action to dst: it is built from the order and from what the saga's earlier
@@ -60,7 +77,7 @@ func AppendCommand(
 			step.Name, d.Name(), name)
 	}
 	dst = appendMeta(dst, s, step, a, now)
-	dst, err := proto.MarshalOptions{}.MarshalAppend(dst, build(source{d: d, s: s, o: o}))
+	dst, err := AppendMessage(dst, build(source{d: d, s: s, o: o}))
 	if err != nil {
 		return name, dst, fmt.Errorf("step %s of %s: encoding %s: %w", step.Name, d.Name(), name, err)
 	}
@@ -113,7 +130,7 @@ func (c source) reason() string {
 	return c.s.Cause.String() + ": " + c.s.CauseDetail
 }
 
-func reserveStock(c source) proto.Message {
+func reserveStock(c source) Message {
 	deadline := c.s.Deadline
 	if deadline.IsZero() {
 		deadline = c.s.CreatedAt.Add(c.d.Deadline())
@@ -127,28 +144,28 @@ func reserveStock(c source) proto.Message {
 	return m
 }
 
-func releaseStock(c source) proto.Message {
+func releaseStock(c source) Message {
 	return &inventoryv1.ReleaseStock{Reason: c.reason()}
 }
 
-func commitStock(source) proto.Message { return &inventoryv1.CommitStock{} }
+func commitStock(source) Message { return &inventoryv1.CommitStock{} }
 
-func authorizePayment(c source) proto.Message {
+func authorizePayment(c source) Message {
 	return &paymentv1.AuthorizePayment{
 		AmountMinor: c.o.GetTotalMinor(), Currency: c.o.GetCurrency(),
 		PaymentToken: c.o.GetPaymentToken(), CustomerId: c.o.GetCustomerId(), Reference: c.o.GetReference(),
 	}
 }
 
-func voidAuthorization(c source) proto.Message {
+func voidAuthorization(c source) Message {
 	return &paymentv1.VoidAuthorization{Reason: c.reason()}
 }
 
-func capturePayment(c source) proto.Message {
+func capturePayment(c source) Message {
 	return &paymentv1.CapturePayment{AmountMinor: c.o.GetTotalMinor(), Currency: c.o.GetCurrency()}
 }
 
-func createShipment(c source) proto.Message {
+func createShipment(c source) Message {
 	m := &shippingv1.CreateShipment{ShipTo: c.o.GetShipTo(), Reference: c.o.GetReference()}
 	for _, l := range c.o.GetLines() {
 		m.Items = append(m.Items, &shippingv1.ShipmentItem{LineId: l.GetLineId(), Sku: l.GetSku(), Quantity: l.GetQuantity()})
@@ -156,11 +173,11 @@ func createShipment(c source) proto.Message {
 	return m
 }
 
-func cancelShipment(c source) proto.Message {
+func cancelShipment(c source) Message {
 	return &shippingv1.CancelShipment{Reason: c.reason()}
 }
 
-func sendConfirmation(c source) proto.Message {
+func sendConfirmation(c source) Message {
 	to := c.o.GetBillTo()
 	if to.GetEmail() == "" {
 		to = c.o.GetShipTo()

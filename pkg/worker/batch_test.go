@@ -93,6 +93,7 @@ func TestProcess_culprit_is_parked_alone(t *testing.T) {
 		{"panic", skuPanic, 1, deadletter.HandlerPanic, "the shelf fell down"},
 		{"missing outcome", skuShort, 1, deadletter.HandlerPanic, "0 outcomes for 1 commands"},
 		{"outcome of another operation", skuUnkind, 1, deadletter.HandlerPanic, `"undone" is not allowed while doing`},
+		{"no UTF-8", skuGarbled, 1, deadletter.HandlerPanic, `handle "shelf": "\xff": want UTF-8`},
 		{"constraint", skuPlain, 0, deadletter.HandlerRefused, "hold_quantity_check"},
 		{"swallowed error", skuSwallow, 1, deadletter.HandlerRefused, "25P02"},
 	} {

@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"fmt"
 	"time"
+	"unicode/utf8"
 
 	sagav1 "recourse.dev/schemas/gen/recourse/saga/v1"
 )
@@ -42,6 +44,21 @@ func (o Outcome) Kind() OutcomeKind { return o.kind }
 // Done says that the effect is there. Handles are names that later steps or people need, for example a tracking number.
 func Done(effects []*sagav1.Effect, handles map[string]string) Outcome {
 	return Outcome{kind: KindDone, effects: effects, handles: handles}
+}
+
+// checkText refuses text that readers of the reply would refuse: the encoder lets it pass.
+func (o Outcome) checkText() error {
+	for _, e := range o.effects {
+		if !utf8.ValidString(e.GetKind()) || !utf8.ValidString(e.GetUnit()) || !utf8.ValidString(e.GetHandle()) {
+			return fmt.Errorf("effect %q of %q, %q: want UTF-8", e.GetKind(), e.GetUnit(), e.GetHandle())
+		}
+	}
+	for name, value := range o.handles {
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return fmt.Errorf("handle %q: %q: want UTF-8", name, value)
+		}
+	}
+	return nil
 }
 
 // Refused says that the effect is not there and never will be under this effect key. It is stored: a repeat of the

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"recourse.dev/pkg/deadletter"
@@ -61,6 +60,9 @@ func (w *Worker) apply(row *storedRow, c *command, phase Phase, o Outcome, now t
 	reply := w.newReply(c, next.EffectSeq, now)
 	switch o.kind {
 	case KindDone:
+		if err := o.checkText(); err != nil {
+			return nil, &fault{deadletter.HandlerPanic, fmt.Errorf("answering step %s: %w", row.key.step, err)}
+		}
 		reply.body.Outcome = &sagav1.Reply_Done{Done: &sagav1.Done{Effects: o.effects, Handles: o.handles}}
 		return row.keep(reply)
 	case KindRefused:
@@ -137,9 +139,8 @@ func (w *Worker) inDoubt(row *storedRow, c *command, reason string, now time.Tim
 
 // keep stores the reply of a new fact, and sends what it stores.
 func (row *storedRow) keep(reply *outgoing) (*outgoing, error) {
-	stored, err := proto.Marshal(&reply.body)
+	stored, err := reply.body.MarshalVT()
 	if err != nil {
-		// Effects and handles come from the domain; text that is no UTF-8 is its bug.
 		return nil, &fault{deadletter.HandlerPanic, fmt.Errorf("encoding the reply of step %s: %w", row.key.step, err)}
 	}
 	row.reply, reply.encoded = stored, stored
@@ -150,7 +151,7 @@ func refused(o Outcome) *sagav1.Reply_Refused {
 	return &sagav1.Reply_Refused{Refused: &sagav1.Refused{Code: plain(o.code), Detail: plain(o.text)}}
 }
 
-// plain lets a provider's error text through protobuf, which refuses what is no UTF-8.
+// plain lets a provider's error text through protobuf, whose readers refuse what is no UTF-8.
 func plain(text string) string { return strings.ToValidUTF8(text, "?") }
 
 // replyType is the name under which every reply is sent.
@@ -162,7 +163,7 @@ func (w *Worker) encode(ctx context.Context, replies []*outgoing) ([]*kgo.Record
 	for _, reply := range replies {
 		value, err := reply.encoded, error(nil)
 		if value == nil {
-			value, err = proto.Marshal(&reply.body)
+			value, err = reply.body.MarshalVT()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("encoding a reply: %w", err)

@@ -41,6 +41,7 @@ const (
 	skuPanic   = "PANIC"   // panics
 	skuShort   = "SHORT"   // makes the handler forget outcomes
 	skuUnkind  = "UNKIND"  // an outcome that a do cannot have
+	skuGarbled = "GARBLED" // a handle that is no text
 	skuSwallow = "SWALLOW" // an error of the database that the handler ignores
 	skuCut     = "CUT"     // loses the connection
 	skuStuck   = "STUCK"   // its undo is refused
@@ -75,6 +76,9 @@ func reserveOnShelf(
 			continue
 		case skuUnkind:
 			outcomes = append(outcomes, worker.Undone())
+			continue
+		case skuGarbled:
+			outcomes = append(outcomes, worker.Done(nil, map[string]string{"shelf": "\xff"}))
 			continue
 		case skuSwallow:
 			_, _ = tx.Exec(ctx, "SELECT 1/0")
