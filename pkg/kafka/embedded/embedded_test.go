@@ -182,3 +182,24 @@ func TestForget_topic_without_readers(t *testing.T) {
 	require.Eventually(t, func() bool { return startOf(broker) == 1049 }, 20*time.Second, 20*time.Millisecond)
 	require.Equal(t, values(1000)[900:], consume(t, config, 100))
 }
+
+// A group that came, went before anything was there to be read, and will come again.
+func TestForget_nothing_for_a_reader_that_has_read_nothing(t *testing.T) {
+	t.Parallel()
+	broker := mustStart(t, embedded.Options{Keep: 100})
+	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 1}
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), "topic"))
+	came := make(chan struct{})
+	reader, err := kgo.NewClient(kgo.SeedBrokers(broker.Addrs()...), kgo.ConsumerGroup("group"), kgo.ConsumeTopics("topic"),
+		kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) { close(came) }))
+	require.NoError(t, err)
+	<-came
+	reader.Close()
+
+	produce(t, config, values(1000)...)
+	require.NoError(t, broker.Forget(t.Context()))
+	require.Zero(t, startOf(broker))
+	require.Equal(t, values(1000), consume(t, config, 1000))
+	require.NoError(t, broker.Forget(t.Context()))
+	require.EqualValues(t, 900, startOf(broker))
+}

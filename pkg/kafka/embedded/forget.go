@@ -109,9 +109,10 @@ func (f *forgetter) runOnce(ctx context.Context) error {
 	return nil
 }
 
-// reads says whether records of the topic are for the group: it has read some, or will.
+// reads says whether records of the topic are for the group: it has read some, or will. What a group wants that has left
+// before it read anything, nobody knows, so all topics are for it until it comes again.
 func reads(group *kfake.GroupInfo, topic string) bool {
-	if len(group.Commits[topic]) > 0 {
+	if len(group.Commits[topic]) > 0 || len(group.Commits) == 0 && len(group.Members) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(group.Members, func(m kfake.GroupMember) bool {
