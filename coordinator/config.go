@@ -111,7 +111,7 @@ func (c *Config) Validate() error {
 		fail("KEEP_DEAD_LETTERS=%s: want 1h or more", c.KeepLetters)
 	}
 	if c.DatabaseConns < 4 {
-		fail("DATABASE_CONNS=%d: want 4 or more, one for each door and one to read", c.DatabaseConns)
+		fail("DATABASE_CONNS=%d: want 4 or more: orders, replies, timers and questions take turns with fewer", c.DatabaseConns)
 	}
 	if c.MaxBatch < 1 || c.MaxBatch > 1000 {
 		fail("MAX_BATCH=%d: want 1 to 1000", c.MaxBatch)

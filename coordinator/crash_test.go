@@ -178,7 +178,7 @@ func (s *system) spawn(t *testing.T, binary string, env ...string) *process {
 		"RECOURSE_MODE=development", "KAFKA_BROKERS="+strings.Join(s.config.Kafka.Brokers, ","),
 		"KAFKA_TOPIC_PREFIX="+s.config.Kafka.TopicPrefix,
 		"KAFKA_PARTITIONS="+strconv.Itoa(int(s.config.Kafka.Partitions)), "KAFKA_SESSION_TIMEOUT=6s",
-		// So few that replies go in two lanes, and one commits while the process dies in the other.
+		// So few that replies mostly go in two lanes: one may commit while the process dies in the other.
 		"MAX_BATCH=2",
 		"ANSWER_TIMEOUT=300ms", "OUTSIDE_TIMEOUT=300ms", "RESEND_MAX=300ms", "GIVE_UP=1000", "SCAN_INTERVAL=500ms",
 	)...)

@@ -40,8 +40,8 @@ const speakerPrefix = "participant:"
 // the other decides. Measured at the most that two cores can do: 1.2 times the orders for 0.9 of the processor's time.
 const lanes = 2
 
-// handle applies a poll. An error means that the database is away: the same records come again, and for what one lane has
-// applied of them they are repeats.
+// handle applies a poll. An error means that the database is away: the same records come again. What one lane has applied
+// of them is repeated then, as after a crash: it decides nothing anew, and what is only evidence is written down once more.
 func (r *replies) handle(ctx context.Context, records []*kgo.Record) error {
 	if len(records) <= r.maxBatch {
 		return r.apply(ctx, records)

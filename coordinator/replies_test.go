@@ -204,8 +204,7 @@ func (s *system) consumeEvents(t *testing.T, count int) []*kgo.Record {
 	return records
 }
 
-// A poll that is more than goes into one transaction goes through two lanes, and what is said of one order stays in its
-// sequence: a reply that is repeated, and one that comes before its time, change nothing.
+// A poll that is more than goes into one transaction goes through two lanes, and a reply that is repeated changes nothing.
 func TestReplies_many_at_once_go_in_lanes(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, quiet, func(c *coordinator.Config) { c.MaxBatch = 4 })

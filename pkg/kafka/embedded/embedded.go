@@ -2,7 +2,7 @@
 //
 // It is franz-go's kfake: the real wire protocol on a loopback port, one broker, one copy of everything. With a data
 // directory, topics, records and committed offsets survive a restart of the process. Of each partition it keeps what
-// has not been read yet and the newest records, see Options.Keep. It is no broker for production; nothing else in this
+// a group has still to read and the newest records, see Options.Keep. It is no broker for production; nothing else in this
 // repository knows whether it talks to this one or to Apache Kafka.
 package embedded
 
@@ -68,7 +68,7 @@ func Start(options Options) (*Broker, error) {
 		kfake.DefaultNumPartitions(options.Partitions),
 		// The broker's default of 6s would make every test of a killed member wait that long for its partitions.
 		kfake.GroupMinSessionTimeout(minSessionTimeout),
-		segmentBytes(options),
+		brokerConfigs(options),
 		kfake.WithLogger(logger{options.Log}),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 			return new(net.ListenConfig).Listen(context.Background(), network, net.JoinHostPort(host, port))

@@ -33,12 +33,17 @@ type forgetter struct {
 	done    sync.WaitGroup
 }
 
-func segmentBytes(o Options) kfake.Opt {
+func brokerConfigs(o Options) kfake.Opt {
 	size := segmentInMemory
 	if o.DataDir != "" {
 		size = segmentOnDisk
 	}
-	return kfake.BrokerConfigs(map[string]string{"log.segment.bytes": strconv.Itoa(size)})
+	return kfake.BrokerConfigs(map[string]string{
+		"log.segment.bytes": strconv.Itoa(size),
+		// kfake drops groups that have committed nothing each time it looks for positions that are too old. They are
+		// readers all the same, see reads.
+		"offsets.retention.check.interval.ms": strconv.FormatInt((365 * 24 * time.Hour).Milliseconds(), 10),
+	})
 }
 
 func startForgetting(cluster *kfake.Cluster, keep int, log *slog.Logger) (*forgetter, error) {
