@@ -123,16 +123,11 @@ func newWorld(ctx context.Context, o Options, dir string) (_ *world, err error) 
 
 // lay gives everybody an address and makes the links.
 func (w *world) lay() (so stack.Options, err error) {
-	taken := map[string]bool{}
-	address := func() string {
-		for err == nil {
-			var addr string
-			if addr, err = stack.FreeAddress(); err == nil && !taken[addr] {
-				taken[addr] = true
-				return addr
-			}
+	address := func() (addr string) {
+		if err == nil {
+			addr, err = stack.FreeAddress()
 		}
-		return ""
+		return addr
 	}
 	network := newNetwork()
 	join := func(from, to, upstream string) string {

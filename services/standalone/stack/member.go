@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -252,12 +253,16 @@ func free(addr string) bool {
 	return l.Close() == nil
 }
 
+// given are the addresses that this process has handed out. Whoever has one may not listen yet, or be down for a while.
+var given sync.Map
+
 // FreeAddress picks a port below the range that the system gives to outgoing
 // connections, so that nobody takes it between this look and the member's own
-// listen.
+// listen, and none that it has picked before.
 func FreeAddress() (string, error) {
 	for range 200 {
-		if addr := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000)); free(addr) {
+		addr := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
+		if _, before := given.LoadOrStore(addr, nil); !before && free(addr) {
 			return addr, nil
 		}
 	}
