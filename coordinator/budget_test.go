@@ -97,6 +97,7 @@ func TestBudget_puts_off_and_forgets_nothing(t *testing.T) {
 // metric is what the coordinator counts under a name with labels; 0 if it does not, yet.
 func metric(n *node, name string) float64 { return sample(n, "recourse_coordinator_"+name) }
 
+// sample is the value of any metric of the coordinator's process.
 func sample(n *node, name string) float64 {
 	for line := range strings.Lines(string(n.call("GET", "/metrics", nil, nil).Body)) {
 		if text, ok := strings.CutPrefix(line, name+" "); ok {

@@ -20,7 +20,7 @@ import (
 // after the commit. The document is the coordinator's from then on and must not be changed.
 func (s *Service) Place(ctx context.Context, key string, o *orderv1.Order) (uuid.UUID, error) {
 	o.OrderId, o.PlacedAt = "", nil
-	content, err := o.MarshalVT()
+	content, err := o.MarshalVT() // always the same bytes: there is no map in an order
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("hashing an order: %w", err)
 	}
