@@ -189,6 +189,40 @@ func TestConsumer_handles_all_in_order_and_commits(t *testing.T) {
 	require.Equal(t, 1010, j.len())
 }
 
+// What came while a batch was in hand is the next one, all of it, and not first what the client had asked for by then.
+func TestConsumer_takes_what_came_meanwhile_together(t *testing.T) {
+	t.Parallel()
+	config := kafkatest.Config(t, "a.commands.v1")
+	topic, group := config.Topics().CommandTopic("a"), config.Topics().Group("a")
+	producer := mustProducer(t, config)
+	batches, goOn := make(chan int), make(chan struct{})
+	c, err := kafka.NewConsumer(config, "test-consumer", kafka.ConsumerOptions{
+		Group: group, Topics: []string{topic}, MaxRecords: 20,
+		Handle: func(_ context.Context, records []*kgo.Record) error {
+			batches <- len(records)
+			<-goOn
+			return nil
+		},
+	}, kafkatest.Log(t), nil)
+	require.NoError(t, err)
+	c.LookAgain(wait)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+
+	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 0, 1)))
+	require.Equal(t, 1, <-batches)
+	// The client's next fetch is answered with the first of these.
+	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 1, 2)))
+	require.Eventually(t, func() bool { return c.Buffered() == 1 }, wait, time.Millisecond)
+	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 2, 10)))
+	goOn <- struct{}{}
+	require.Equal(t, 9, <-batches)
+	stop()
+	goOn <- struct{}{}
+	require.NoError(t, <-done)
+}
+
 // The batch in hand is tried again and again, and nothing behind it comes first.
 func TestConsumer_failing_batch_is_tried_again(t *testing.T) {
 	t.Parallel()
