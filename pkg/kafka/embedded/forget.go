@@ -19,7 +19,7 @@ const (
 	forgetEvery = time.Second
 	// segmentInMemory and segmentOnDisk are how much is forgotten at once. In memory a segment has up to twice its size,
 	// and each of a hundred partitions has one that is not full; on disk it is a file.
-	segmentInMemory, segmentOnDisk = 64 << 10, 1 << 20
+	segmentInMemory, segmentOnDisk = 32 << 10, 1 << 20
 )
 
 // forgetter deletes what a real broker's retention would have deleted long ago in proportion to the memory there is:
