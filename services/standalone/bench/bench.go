@@ -190,7 +190,7 @@ func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measu
 			return m, placed, err
 		}
 	}
-	profile, err := startProfile(to)
+	profile, err := startProfile(to, profilePiece)
 	if err != nil {
 		return m, placed, err
 	}

@@ -10,22 +10,39 @@ import (
 	"runtime/pprof"
 	"runtime/trace"
 	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/google/pprof/profile"
 )
 
-// profiling is a CPU profile and perhaps a trace of this process that are being taken.
+// profilePiece is how long a piece of the CPU profile is. The collector of a profile keeps every call stack that it meets
+// until it is stopped, and meets new ones for as long as it runs: half a megabyte a minute, which after ten minutes would
+// be taken for the platform's memory.
+const profilePiece = 30 * time.Second
+
+// profiling is a CPU profile, taken in pieces, and perhaps a trace of this process.
 type profiling struct {
-	cpu    bytes.Buffer
-	on     bool
-	toFile string
-	toHeap string
-	trace  io.Closer
+	toFile, toHeap string
+	trace          io.Closer
+
+	piece bytes.Buffer
+	// spent is the CPU time by part, and that of a service by "part/service".
+	spent map[string]float64
+	// whole is what --cpuprofile gets; nil without it.
+	whole   []*profile.Profile
+	err     error
+	stopped chan struct{}
+	done    sync.WaitGroup
 }
 
-// startProfile begins. Where somebody else is profiling this process already, the parts are not told apart.
-func startProfile(o *Options) (*profiling, error) {
-	p := &profiling{toFile: o.CPUProfile, toHeap: o.HeapProfile}
+// startProfile begins, with pieces of that length. Where somebody else is profiling this process already, the parts are
+// not told apart.
+func startProfile(o *Options, piece time.Duration) (*profiling, error) {
+	p := &profiling{
+		toFile: o.CPUProfile, toHeap: o.HeapProfile, spent: map[string]float64{}, stopped: make(chan struct{}),
+	}
 	if o.Trace != "" {
 		f, err := os.Create(o.Trace)
 		if err != nil {
@@ -36,12 +53,49 @@ func startProfile(o *Options) (*profiling, error) {
 		}
 		p.trace = f
 	}
-	p.on = pprof.StartCPUProfile(&p.cpu) == nil
+	if pprof.StartCPUProfile(&p.piece) == nil {
+		p.done.Go(func() { p.run(piece) })
+	}
 	return p, nil
 }
 
-// stop ends the profile and says which share of the samples each part of this process has.
+// run ends a piece when it is long enough and begins the next one.
+func (p *profiling) run(piece time.Duration) {
+	ticker := time.NewTicker(piece)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.stopped:
+			p.take()
+			return
+		case <-ticker.C:
+		}
+		p.take()
+		if p.err = errors.Join(p.err, pprof.StartCPUProfile(&p.piece)); p.err != nil {
+			return
+		}
+	}
+}
+
+// take ends a piece and adds it up.
+func (p *profiling) take() {
+	pprof.StopCPUProfile()
+	parsed, err := profile.Parse(&p.piece)
+	p.piece.Reset()
+	if err != nil {
+		p.err = errors.Join(p.err, fmt.Errorf("reading the CPU profile: %w", err))
+		return
+	}
+	addTo(p.spent, parsed)
+	if p.toFile != "" {
+		p.whole = append(p.whole, parsed)
+	}
+}
+
+// stop ends the profile and says which share of the time each part of this process has.
 func (p *profiling) stop() (shares map[string]float64, err error) {
+	close(p.stopped)
+	p.done.Wait()
 	if p.trace != nil {
 		trace.Stop()
 		if err := p.trace.Close(); err != nil {
@@ -53,20 +107,28 @@ func (p *profiling) stop() (shares map[string]float64, err error) {
 			return nil, fmt.Errorf("--heapprofile: %w", err)
 		}
 	}
-	if !p.on {
-		return nil, nil
+	if p.err != nil {
+		return nil, p.err
 	}
-	pprof.StopCPUProfile()
-	if p.toFile != "" {
-		if err := os.WriteFile(p.toFile, p.cpu.Bytes(), 0o644); err != nil { //nolint:gosec // the user's own file
+	if p.whole != nil {
+		if err := writeMerged(p.toFile, p.whole); err != nil {
 			return nil, fmt.Errorf("--cpuprofile: %w", err)
 		}
 	}
-	parsed, err := profile.Parse(&p.cpu)
+	return sharesOf(p.spent), nil
+}
+
+func writeMerged(path string, pieces []*profile.Profile) (err error) {
+	whole, err := profile.Merge(pieces)
 	if err != nil {
-		return nil, fmt.Errorf("reading the CPU profile: %w", err)
+		return err
 	}
-	return sharesOf(parsed), nil
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return whole.Write(f)
 }
 
 // writeHeap collects first, so that the profile shows what is in use and not what was left behind.
@@ -80,23 +142,32 @@ func writeHeap(path string) (err error) {
 	return pprof.WriteHeapProfile(f)
 }
 
-// sharesOf adds the samples up by part, and those of a service by "part/service" as well.
-func sharesOf(p *profile.Profile) map[string]float64 {
+// addTo adds the samples up by part, and those of a service by "part/service" as well.
+func addTo(spent map[string]float64, p *profile.Profile) {
 	value := slices.IndexFunc(p.SampleType, func(t *profile.ValueType) bool { return t.Type == "cpu" })
-	sums, total := map[string]float64{}, 0.0
 	for _, s := range p.Sample {
 		part := partRuntime
 		if label := s.Label[partLabel]; len(label) > 0 {
 			part = label[0]
 		}
-		sums[part] += float64(s.Value[value])
+		spent[part] += float64(s.Value[value])
 		if label := s.Label[memberLabel]; len(label) > 0 {
-			sums[part+"/"+label[0]] += float64(s.Value[value])
+			spent[part+"/"+label[0]] += float64(s.Value[value])
 		}
-		total += float64(s.Value[value])
 	}
-	for part := range sums {
-		sums[part] /= total
+}
+
+// sharesOf divides by what all parts have spent together.
+func sharesOf(spent map[string]float64) map[string]float64 {
+	total := 0.0
+	for part, cpu := range spent {
+		if !strings.Contains(part, "/") {
+			total += cpu
+		}
 	}
-	return sums
+	shares := make(map[string]float64, len(spent))
+	for part, cpu := range spent {
+		shares[part] = cpu / total
+	}
+	return shares
 }
