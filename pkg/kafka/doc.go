@@ -16,7 +16,7 @@
 // # Consuming
 //
 // Consumer runs one loop: poll at most N records, hand them to Handle, commit their offsets, let the group rebalance.
-// What came while a batch was in hand is the next one, all of it up to N.
+// What came while a batch was in hand is the next one, up to N and as far as a broker tells at once.
 // Handle is never called by two goroutines of one consumer, and offsets are committed after it returned nil and never
 // before, so every record is handled at least once, in the order of its partition.
 //

@@ -101,22 +101,14 @@ func TestConsumer_topic_made_anew(t *testing.T) {
 	require.NotZero(t, c.counter(t, "data_loss_total"))
 }
 
-// A commit that fails is made up for even if no more records come, so that the lag tells the truth.
-func TestConsumer_failed_commit_is_made_up_for(t *testing.T) {
-	t.Parallel()
-	broker, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(broker.Close)
-	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 4}
-	topic := config.Topics().CommandTopic("a")
-	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
-	var refused atomic.Int32
+// refuseCommits lets commits of offsets fail for as long as refused says so.
+func refuseCommits(broker *embedded.Broker, refused func() bool) {
 	broker.Cluster().ControlKey(int16(kmsg.OffsetCommit), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		broker.Cluster().KeepControl()
 		commit, ok := request.(*kmsg.OffsetCommitRequest)
-		if !ok || refused.Add(1) > 2 {
+		if !ok || !refused() {
 			return nil, nil, false
 		}
-		broker.Cluster().KeepControl()
 		response := commit.ResponseKind().(*kmsg.OffsetCommitResponse)
 		for _, topic := range commit.Topics {
 			answer := kmsg.NewOffsetCommitResponseTopic()
@@ -130,6 +122,19 @@ func TestConsumer_failed_commit_is_made_up_for(t *testing.T) {
 		}
 		return response, nil, true
 	})
+}
+
+// A commit that fails is made up for even if no more records come, so that the lag tells the truth.
+func TestConsumer_failed_commit_is_made_up_for(t *testing.T) {
+	t.Parallel()
+	broker, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(broker.Close)
+	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 4}
+	topic := config.Topics().CommandTopic("a")
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
+	var asked atomic.Int32
+	refuseCommits(broker, func() bool { return asked.Add(1) <= 2 })
 	producer := mustProducer(t, config)
 	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 0, 20)))
 	var j journal
@@ -140,6 +145,35 @@ func TestConsumer_failed_commit_is_made_up_for(t *testing.T) {
 	}, wait, 50*time.Millisecond)
 	require.Equal(t, 20, j.len())
 	require.GreaterOrEqual(t, c.counter(t, "commit_failures_total"), float64(1))
+}
+
+// A handler that panics has not handled its batch, and what was owed before must not be paid with its offsets.
+func TestConsumer_panic_commits_nothing_of_the_batch_in_hand(t *testing.T) {
+	t.Parallel()
+	broker, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(broker.Close)
+	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 4}
+	topic, group := config.Topics().CommandTopic("a"), config.Topics().Group("a")
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
+	var answering atomic.Bool
+	refuseCommits(broker, func() bool { return !answering.Load() })
+	producer := mustProducer(t, config)
+	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 0, 1)))
+	var batches atomic.Int32
+	c, err := kafka.NewConsumer(config, "test-consumer", kafka.ConsumerOptions{
+		Group: group, Topics: []string{topic}, MaxRecords: 1,
+		Handle: func(context.Context, []*kgo.Record) error {
+			if batches.Add(1) == 1 {
+				return kafka.Produce(t.Context(), producer, numbered(topic, 1, 2))
+			}
+			answering.Store(true)
+			panic("handler bug")
+		},
+	}, kafkatest.Log(t), nil)
+	require.NoError(t, err)
+	require.PanicsWithValue(t, "handler bug", func() { _ = c.Run(t.Context()) })
+	require.GreaterOrEqual(t, mustLag(t, t.Context(), producer, group, topic), int64(1))
 }
 
 // The broker goes away in the middle and comes back at the same address with its data.

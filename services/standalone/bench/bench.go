@@ -198,10 +198,13 @@ func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measu
 	var (
 		after               reading
 		shares              map[string]float64
+		tenths              []float64
+		growth              float64
 		readErr, profileErr error
 	)
 	look := sync.OnceFunc(func() {
 		after, readErr = r.meter.read(measuring)
+		tenths, growth = memory.stop() // before the profiles are written
 		shares, profileErr = profile.stop()
 	})
 	if next := p.placed; p.untilPlaced {
@@ -215,7 +218,6 @@ func (r *run) phaseAndPlacing(ctx context.Context, p plan, to *Options) (m Measu
 	}
 	placed, err = r.gen.run(ctx, p)
 	look()
-	tenths, growth := memory.stop()
 	t, _, _ := r.ends.now()
 	var waitsErr error
 	if sampled != nil {

@@ -30,8 +30,8 @@ type profiling struct {
 	piece bytes.Buffer
 	// spent is the CPU time by part, and that of a service by "part/service".
 	spent map[string]float64
-	// whole is what --cpuprofile gets; nil without it.
-	whole   []*profile.Profile
+	// whole are the pieces that --cpuprofile gets, as small as they come; nil without it.
+	whole   [][]byte
 	err     error
 	stopped chan struct{}
 	done    sync.WaitGroup
@@ -70,8 +70,11 @@ func (p *profiling) run(piece time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		p.take()
-		if p.err = errors.Join(p.err, pprof.StartCPUProfile(&p.piece)); p.err != nil {
+		if p.take(); p.err != nil {
+			return
+		}
+		if err := pprof.StartCPUProfile(&p.piece); err != nil {
+			p.err = fmt.Errorf("going on with the CPU profile: %w", err)
 			return
 		}
 	}
@@ -80,16 +83,16 @@ func (p *profiling) run(piece time.Duration) {
 // take ends a piece and adds it up.
 func (p *profiling) take() {
 	pprof.StopCPUProfile()
-	parsed, err := profile.Parse(&p.piece)
-	p.piece.Reset()
+	defer p.piece.Reset()
+	if p.toFile != "" {
+		p.whole = append(p.whole, bytes.Clone(p.piece.Bytes()))
+	}
+	parsed, err := profile.ParseData(p.piece.Bytes())
 	if err != nil {
-		p.err = errors.Join(p.err, fmt.Errorf("reading the CPU profile: %w", err))
+		p.err = fmt.Errorf("reading the CPU profile: %w", err)
 		return
 	}
 	addTo(p.spent, parsed)
-	if p.toFile != "" {
-		p.whole = append(p.whole, parsed)
-	}
 }
 
 // stop ends the profile and says which share of the time each part of this process has.
@@ -118,8 +121,14 @@ func (p *profiling) stop() (shares map[string]float64, err error) {
 	return sharesOf(p.spent), nil
 }
 
-func writeMerged(path string, pieces []*profile.Profile) (err error) {
-	whole, err := profile.Merge(pieces)
+func writeMerged(path string, pieces [][]byte) (err error) {
+	parsed := make([]*profile.Profile, len(pieces))
+	for i, piece := range pieces {
+		if parsed[i], err = profile.ParseData(piece); err != nil {
+			return err
+		}
+	}
+	whole, err := profile.Merge(parsed)
 	if err != nil {
 		return err
 	}
