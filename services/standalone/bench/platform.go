@@ -46,7 +46,7 @@ func place(
 	ctx context.Context, c *coordinator.Service, reference, sku string, f fate,
 ) (id uuid.UUID, outcome load.Outcome, err error) {
 	o := newOrder(reference, sku, f)
-	asCoordinator(func() { id, err = c.Place(ctx, reference, o) })
+	asCoordinator(func() { id, err = c.Place(ctx, reference, o) }) //nolint:contextcheck // it has labels and nothing else
 	switch {
 	case err == nil:
 		return id, load.Accepted, nil
