@@ -28,9 +28,9 @@ type teller struct {
 	body   string
 }
 
-func newTellers(f *testing.F) (kit func(t *testing.T) *workertest.Kit, says *atomic.Pointer[teller]) {
-	f.Helper()
-	pool := pgtest.DB(f, migrations.FS(shipping.Participant))
+func newTellers(tb testing.TB) (kit func(t *testing.T) *workertest.Kit, says *atomic.Pointer[teller]) {
+	tb.Helper()
+	pool := pgtest.DB(tb, migrations.FS(shipping.Participant))
 	says = &atomic.Pointer[teller]{}
 	says.Store(&teller{status: http.StatusServiceUnavailable})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -42,14 +42,17 @@ func newTellers(f *testing.F) (kit func(t *testing.T) *workertest.Kit, says *ato
 		}
 		_, _ = w.Write([]byte(body))
 	}))
-	f.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	carrier, err := shipping.NewHTTPCarrier(server.URL, "key", 5*time.Second, 4)
-	require.NoError(f, err)
-	f.Cleanup(carrier.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(carrier.Close)
 	h := shipping.NewHandler(pool, carrier, time.Nanosecond)
-	f.Cleanup(h.Close)
+	tb.Cleanup(h.Close)
 	return func(t *testing.T) *workertest.Kit {
 		t.Helper()
+		// What one answer says of a booking must not be in the way of the next, which may name the same one.
+		_, err := pool.Exec(t.Context(), "UPDATE label SET carrier_ref = label_id::text WHERE carrier_ref IS NOT NULL")
+		require.NoError(t, err)
 		return workertest.New(t, pool, h.Register)
 	}, says
 }
@@ -92,6 +95,25 @@ func FuzzCarrierAnswer(f *testing.F) {
 		undone := kit.Undo(t, cancelOf(do))
 		require.NotContains(t, undone.GetInDoubt().GetReason(), "could not write down", body)
 	})
+}
+
+// A carrier that gives one booking to two shipments is believed once: the other shipment stays a question, and those that
+// come after it end.
+func TestCreateShipment_one_booking_for_two(t *testing.T) {
+	t.Parallel()
+	newKit, says := newTellers(t)
+	sold := func(id string) *teller {
+		return &teller{http.StatusOK, `{"id": "` + id + `", "rates": [{"id": "r"}], "selected_rate": {"id": "r",
+			"carrier": "Simpost", "rate": "4.90", "currency": "EUR"}, "postage_label": {"id": "pl"}, "tracking_code": "S"}`}
+	}
+	kit := newKit(t)
+	says.Store(sold("shp_1"))
+	require.NotNil(t, kit.Do(t, create()).GetDone())
+	second := create()
+	require.NotNil(t, kit.Do(t, second).GetInDoubt())
+	says.Store(sold("shp_2"))
+	require.NotNil(t, kit.Do(t, create()).GetDone())
+	require.Equal(t, worker.StateInDoubt, kit.State(t, second))
 }
 
 // Whatever a signed webhook says, it is kept and looked at, and holds no other one up.
