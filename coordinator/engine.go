@@ -136,6 +136,14 @@ func newTurn(now time.Time, order []uuid.UUID, keys map[keyName]keyRow) *turn {
 	}
 }
 
+// notBefore moves the turn to a time by which another coordinator wrote one of its sagas, so that no history goes back: two
+// processes know the database's clock to within what their readings of it were on their way.
+func (t *turn) notBefore(last time.Time) {
+	if ahead := last.Sub(t.now); ahead > 0 && ahead < maxStepBack {
+		t.now, t.at = last, timestamppb.New(last)
+	}
+}
+
 // textOfSaga is about how many bytes a saga's commands and facts have in a turn.
 const textOfSaga = 320
 
@@ -327,6 +335,7 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 			for _, s := range list {
 				if i, ok := t.place(s.ID); ok {
 					take(i, s, false)
+					t.notBefore(s.LastChange())
 				}
 			}
 			return err

@@ -87,6 +87,32 @@ func TestWritePath_statements_do_not_grow_with_the_batch(t *testing.T) {
 	}
 }
 
+// A coordinator whose reading of the clock is ahead hands a saga over to one that is not: its history does not go back.
+func TestWritePath_time_does_not_go_back_between_coordinators(t *testing.T) {
+	t.Parallel()
+	c, s := newService(t)
+	other, err := coordinator.New(t.Context(), s.config, testLog(t))
+	require.NoError(t, err)
+	t.Cleanup(other.Close)
+	c.ReadClock(700 * time.Millisecond)
+	ids := accept(t.Context(), t, c, "ahead", 3)
+	_, err = other.Reply(t.Context(), ids, &sagav1.Reply{
+		Step: "reserve_stock", Generation: 1, Operation: sagav1.Operation_OPERATION_DO,
+		EffectSeq: 1, Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{}},
+	})
+	require.NoError(t, err)
+	pool := pgtest.Pool(t, s.url)
+	for _, id := range ids {
+		var back, entries int
+		require.NoError(t, pool.QueryRow(t.Context(), `
+			SELECT count(*) FILTER (WHERE at < before), count(*)
+			FROM (SELECT at, lag(at) OVER (ORDER BY seq) AS before FROM saga_history WHERE saga_id = $1) AS h`,
+			id).Scan(&back, &entries))
+		require.Equal(t, 2, entries)
+		require.Zero(t, back)
+	}
+}
+
 func TestWritePath_updates_are_hot(t *testing.T) {
 	t.Parallel()
 	c, s := newService(t)

@@ -203,6 +203,22 @@ func New(d *Definition, id, order uuid.UUID) Saga {
 	return s
 }
 
+// LastChange is the latest time at which the saga or a step of it is known to have changed.
+func (s *Saga) LastChange() time.Time {
+	last := s.CreatedAt
+	later := func(t time.Time) {
+		if t.After(last) {
+			last = t
+		}
+	}
+	later(s.Since)
+	for i := range s.Steps {
+		later(s.Steps[i].Since)
+		later(s.Steps[i].IssuedAt)
+	}
+	return last
+}
+
 // NextDue is the earliest instant at which something happens by itself; zero is never.
 func (s *Saga) NextDue() time.Time {
 	if s.Paused {
