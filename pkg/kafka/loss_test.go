@@ -101,6 +101,18 @@ func TestConsumer_topic_made_anew(t *testing.T) {
 	require.NotZero(t, c.counter(t, "data_loss_total"))
 }
 
+// mustBroker is a broker of the test's own, with a topic.
+func mustBroker(t *testing.T) (broker *embedded.Broker, config kafka.Config, topic string) {
+	t.Helper()
+	broker, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(broker.Close)
+	config = kafka.Config{Brokers: broker.Addrs(), Partitions: 4}
+	topic = config.Topics().CommandTopic("a")
+	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
+	return broker, config, topic
+}
+
 // refuseCommits lets commits of offsets fail for as long as refused says so.
 func refuseCommits(broker *embedded.Broker, refused func() bool) {
 	broker.Cluster().ControlKey(int16(kmsg.OffsetCommit), func(request kmsg.Request) (kmsg.Response, error, bool) {
@@ -127,12 +139,7 @@ func refuseCommits(broker *embedded.Broker, refused func() bool) {
 // A commit that fails is made up for even if no more records come, so that the lag tells the truth.
 func TestConsumer_failed_commit_is_made_up_for(t *testing.T) {
 	t.Parallel()
-	broker, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(broker.Close)
-	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 4}
-	topic := config.Topics().CommandTopic("a")
-	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
+	broker, config, topic := mustBroker(t)
 	var asked atomic.Int32
 	refuseCommits(broker, func() bool { return asked.Add(1) <= 2 })
 	producer := mustProducer(t, config)
@@ -150,12 +157,8 @@ func TestConsumer_failed_commit_is_made_up_for(t *testing.T) {
 // A handler that panics has not handled its batch, and what was owed before must not be paid with its offsets.
 func TestConsumer_panic_commits_nothing_of_the_batch_in_hand(t *testing.T) {
 	t.Parallel()
-	broker, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(broker.Close)
-	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 4}
-	topic, group := config.Topics().CommandTopic("a"), config.Topics().Group("a")
-	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
+	broker, config, topic := mustBroker(t)
+	group := config.Topics().Group("a")
 	var answering atomic.Bool
 	refuseCommits(broker, func() bool { return !answering.Load() })
 	producer := mustProducer(t, config)
@@ -202,12 +205,7 @@ func TestConsumer_broker_comes_back(t *testing.T) {
 // A broker that is away does not hold up the end of the process.
 func TestConsumer_stops_without_a_broker(t *testing.T) {
 	t.Parallel()
-	broker, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(broker.Close)
-	config := kafka.Config{Brokers: broker.Addrs(), Partitions: 4}
-	topic := config.Topics().CommandTopic("a")
-	require.NoError(t, kafka.EnsureTopics(t.Context(), config, kafkatest.Log(t), topic))
+	broker, config, topic := mustBroker(t)
 	producer := mustProducer(t, config)
 	require.NoError(t, kafka.Produce(t.Context(), producer, numbered(topic, 0, 20)))
 	inHand, goOn := make(chan struct{}, 10), make(chan struct{})
