@@ -86,9 +86,6 @@ func (e *engine) accept(ctx context.Context, list []submission) ([]acceptance, *
 		answers[i] = answerTo(t, &list[i])
 	}
 	e.metrics.accepted(answers, time.Since(started))
-	for _, s := range t.sagas {
-		e.documents.put(s.ID, s.document)
-	}
 	e.hand.remember(t)
 	e.announce(t)
 	return answers, t, nil
@@ -136,8 +133,10 @@ func (e *engine) begin(t *turn, s *subject, in *submission) error {
 	d := e.catalogue.fulfilment
 	in.order.PlacedAt = t.at
 	*s = subject{
-		stored: stored{Saga: saga.New(d, in.id, in.id), partition: e.partition.of(in.order.GetOrderId())},
-		before: &unborn, d: d, document: in.order,
+		stored: stored{
+			Saga: saga.New(d, in.id, in.id), partition: e.partition.of(in.order.GetOrderId()), document: in.order,
+		},
+		before: &unborn, d: d,
 	}
 	ev := saga.Event{Kind: saga.Accepted, Actor: "customer"}
 	if in.deadline > 0 {

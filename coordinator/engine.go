@@ -92,7 +92,6 @@ type engine struct {
 	// commandTopics are by participant.
 	commandTopics map[string]string
 	partition     partitioner
-	documents     *documents
 	hand          *hand
 	metrics       *metrics
 	log           *slog.Logger
@@ -173,7 +172,6 @@ type subject struct {
 	// remembered says that it was not read in this turn, so it may be out of date.
 	remembered bool
 	d          *saga.Definition
-	document   *orderv1.Order
 	changed    bool
 	// history is the body of the row that it gets.
 	history []byte
@@ -309,19 +307,15 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 		t.sagas[i] = &subjects[i]
 	}
 	var (
-		batch            pgx.Batch
-		unknown, unread  []uuid.UUID
-		names            []keyName
-		remembered, docs = e.hand.recall(ids), make([]*orderv1.Order, len(ids))
+		batch   pgx.Batch
+		unknown []uuid.UUID
+		names   []keyName
 	)
-	for i, id := range ids {
-		if docs[i] = e.documents.get(id); docs[i] == nil {
-			unread = append(unread, id)
-		}
-		if s := remembered[i]; s != nil {
+	for i, s := range e.hand.recall(ids) {
+		if s != nil {
 			take(i, s, true)
 		} else {
-			unknown = append(unknown, id)
+			unknown = append(unknown, ids[i])
 		}
 	}
 	for i := range items {
@@ -329,9 +323,9 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 			names = append(names, k.keyName)
 		}
 	}
-	if len(unknown) > 0 {
+	if len(unknown) > 0 { // after a restart, or when another coordinator took the order in
 		batch.Queue(readSQL, unknown).Query(func(rows pgx.Rows) error {
-			list, err := pgx.CollectRows(rows, scanSaga)
+			list, err := pgx.CollectRows(rows, scanWithDocument)
 			for _, s := range list {
 				if i, ok := t.place(s.ID); ok {
 					take(i, s, false)
@@ -341,22 +335,12 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 			return err
 		})
 	}
-	if len(unread) > 0 { // after a restart, or when another coordinator took the order in
-		batch.Queue(documentsSQL, unread).Query(e.documents.read)
-	}
 	if len(names) > 0 {
 		queueKeys(&batch, names, t.keys)
 	}
 	if batch.Len() > 0 {
 		if err := e.pool.SendBatch(ctx, &batch).Close(); err != nil {
 			return nil, fmt.Errorf("reading %d sagas: %w", len(ids), err)
-		}
-	}
-	for i, id := range ids {
-		if s := t.sagas[i]; s != nil {
-			if s.document = docs[i]; s.document == nil {
-				s.document = e.documents.get(id)
-			}
 		}
 	}
 	return t, nil

@@ -159,7 +159,7 @@ func (s *Service) Prune(ctx context.Context) error { return s.pruner().prune(ctx
 // Statements lists every statement of the package, so that a test can prepare them all.
 func Statements() map[string]string {
 	all := map[string]string{
-		"read": readSQL, "check": checkSQL, "now": nowSQL, "documents": documentsSQL, "keys": keysSQL, "update": updateSQL,
+		"read": readSQL, "check": checkSQL, "now": nowSQL, "keys": keysSQL, "update": updateSQL,
 		"insert sagas": insertSagasSQL, "insert documents": insertDocumentsSQL, "insert skus": insertSKUsSQL,
 		"insert history": insertHistorySQL, "insert outbox": insertOutboxSQL, "raise attention": raiseAttentionSQL,
 		"clear attention": clearAttentionSQL, "lower mark": lowerMarkSQL, "claim keys": claimKeysSQL,

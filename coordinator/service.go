@@ -26,10 +26,7 @@ import (
 // Group is the consumer group of all coordinators of one system.
 const Group = "coordinator"
 
-// documentsKept is how many order documents are remembered at least; one is about a kilobyte.
-const documentsKept = 10_000
-
-// sagasKept is how many sagas are remembered at least; one is about two kilobytes.
+// sagasKept is how many sagas are remembered at least; one is about three kilobytes, a third of it its order's document.
 const sagasKept = 8_000
 
 // Service is a coordinator: New wires it, Run runs it.
@@ -151,8 +148,8 @@ func New(ctx context.Context, config Config, log *slog.Logger) (_ *Service, err 
 	}
 	s.engine = &engine{
 		pool: pool, catalogue: catalogue, commandTopics: catalogue.commandTopics(topics),
-		partition: newPartitioner(config.Kafka.Partitions), documents: newDocuments(documentsKept),
-		hand: newHand(sagasKept), metrics: m, log: log,
+		partition: newPartitioner(config.Kafka.Partitions),
+		hand:      newHand(sagasKept), metrics: m, log: log,
 	}
 	s.dispatcher = newDispatcher(producer, m, log)
 	s.outbox = newOutbox(pool, producer, topics.OrderEventsTopic(), log)

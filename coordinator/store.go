@@ -7,9 +7,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
 
 	"recourse.dev/coordinator/saga"
 	"recourse.dev/pkg/crash"
+	orderv1 "recourse.dev/schemas/gen/recourse/order/v1"
 )
 
 // sagaColumns are read by scanSaga, in this order.
@@ -17,11 +19,12 @@ const sagaColumns = `
     s.id, s.order_id, s.definition, s.partition, s.state, s.status, s.attention, s.paused, s.revision, s.record,
     s.created_at, s.ended_at`
 
-// stored is a saga as its row holds it.
+// stored is a saga as its row holds it, and the document of its order where that was read with it.
 type stored struct {
 	saga.Saga
 	partition int16
 	status    saga.Status
+	document  *orderv1.Order
 }
 
 func scanSaga(row pgx.CollectableRow) (*stored, error) {
@@ -55,20 +58,33 @@ func scanSagaInto(row pgx.CollectableRow, s *stored, more ...any) error {
 }
 
 const readSQL = `
-SELECT` + sagaColumns + `
+SELECT` + sagaColumns + `,
+    d.body
 FROM saga AS s
+LEFT JOIN order_document AS d ON d.order_id = s.order_id
 WHERE s.id = ANY($1::uuid[])`
+
+// scanWithDocument reads a row of readSQL.
+func scanWithDocument(row pgx.CollectableRow) (*stored, error) {
+	var (
+		s    stored
+		body []byte
+	)
+	if err := scanSagaInto(row, &s, &body); err != nil {
+		return nil, err
+	}
+	if body == nil {
+		return &s, nil
+	}
+	s.document = new(orderv1.Order)
+	if err := proto.Unmarshal(body, s.document); err != nil {
+		return nil, fmt.Errorf("decoding the order of saga %s: %w", s.ID, err)
+	}
+	return &s, nil
+}
 
 // Due times are of the database's clock: all coordinators agree about it.
 const nowSQL = `SELECT clock_timestamp()`
-
-const documentsSQL = `
-SELECT
-    s.id,
-    d.body
-FROM saga AS s
-JOIN order_document AS d ON d.order_id = s.order_id
-WHERE s.id = ANY($1::uuid[])`
 
 const keysSQL = `
 SELECT
