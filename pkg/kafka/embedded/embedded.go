@@ -25,7 +25,7 @@ type Options struct {
 	Addr string
 	// Partitions of topics that are created without a count.
 	Partitions int
-	// Keep is how many of its newest records a partition keeps at least; default 500. Older ones are forgotten when every
+	// Keep is how many of its newest records a partition keeps at least; default 200. Older ones are forgotten when every
 	// group that reads the topic has committed them, so that a long run does not need ever more memory.
 	Keep int
 	Log  *slog.Logger
@@ -51,7 +51,7 @@ func Start(options Options) (*Broker, error) {
 		options.Partitions = 12
 	}
 	if options.Keep == 0 {
-		options.Keep = 500
+		options.Keep = 200
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
