@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-
 	"recourse.dev/pkg/service"
 )
 
@@ -65,7 +63,7 @@ func NewHTTPGateway(c HTTPGatewayConfig) (*HTTPGateway, error) {
 	return &HTTPGateway{
 		base: base, key: c.Key, timeout: c.Timeout,
 		client: &http.Client{
-			Transport: otelhttp.NewTransport(transport),
+			Transport: service.Tracing(transport),
 			// A redirected POST would arrive as another request.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

@@ -3,14 +3,14 @@ package shipping
 import (
 	"net/http"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"recourse.dev/pkg/service"
 )
 
 // What a program that embeds the service has beside its API: the benchmarks do.
 
 // ReachCarrierBy lets the carrier be reached by another transport than HTTP over TCP. It is called before Run.
 func (s *Service) ReachCarrierBy(transport http.RoundTripper) {
-	s.carrier.client.Transport = otelhttp.NewTransport(transport)
+	s.carrier.client.Transport = service.Tracing(transport)
 }
 
 // Handler is the API, for callers in this process.
