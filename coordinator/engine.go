@@ -323,7 +323,7 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 			names = append(names, k.keyName)
 		}
 	}
-	if len(unknown) > 0 { // after a restart, or when another coordinator took the order in
+	if len(unknown) > 0 { // after a restart, when another coordinator took the order in, or after the saga's end
 		batch.Queue(readSQL, unknown).Query(func(rows pgx.Rows) error {
 			list, err := pgx.CollectRows(rows, scanWithDocument)
 			for _, s := range list {

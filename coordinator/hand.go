@@ -90,7 +90,8 @@ func (h *hand) recall(ids []uuid.UUID) []*stored {
 	return list
 }
 
-// remember takes over what a transaction wrote. What has ended is hardly asked for again.
+// remember takes over what a transaction wrote. What has ended is hardly asked for again, and a saga whose order's document
+// was missing is read again, in case it is back.
 func (h *hand) remember(t *turn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -100,7 +101,7 @@ func (h *hand) remember(t *turn) {
 		}
 		id := t.order[i]
 		delete(h.old, id)
-		if s.State.Ended() {
+		if s.State.Ended() || s.document == nil {
 			delete(h.young, id)
 			continue
 		}

@@ -127,3 +127,27 @@ func TestHand_remembers_what_is_stored(t *testing.T) {
 		}
 	}
 }
+
+// Without its order's document a saga cannot command anything. It is not remembered so: once the document is back, as after
+// a restore that was made in pieces, the next event finds it.
+func TestHand_a_missing_document_is_looked_for_again(t *testing.T) {
+	t.Parallel()
+	a, b, s := two(t)
+	ids := accept(t.Context(), t, a, "torn", 1)
+	pool := pgtest.Pool(t, s.url)
+	aside := func(from, to string) {
+		t.Helper()
+		_, err := pool.Exec(t.Context(), "WITH gone AS (DELETE FROM "+from+" RETURNING *) INSERT INTO "+to+" SELECT * FROM gone")
+		require.NoError(t, err)
+	}
+	_, err := pool.Exec(t.Context(), "CREATE TABLE aside (LIKE order_document)")
+	require.NoError(t, err)
+	aside("order_document", "aside")
+	// b has not seen the saga before, and pausing it needs no document.
+	require.NoError(t, b.Tell(t.Context(), ids, saga.OperatorPause))
+	aside("aside", "order_document")
+	require.NoError(t, b.Tell(t.Context(), ids, saga.OperatorResume))
+	commands, err := b.Reply(t.Context(), ids, replyTo("reserve_stock", sagav1.Operation_OPERATION_DO, 1))
+	require.NoError(t, err)
+	require.Equal(t, 1, commands)
+}

@@ -19,12 +19,13 @@ const sagaColumns = `
     s.id, s.order_id, s.definition, s.partition, s.state, s.status, s.attention, s.paused, s.revision, s.record,
     s.created_at, s.ended_at`
 
-// stored is a saga as its row holds it, and the document of its order where that was read with it.
+// stored is a saga as its row holds it.
 type stored struct {
 	saga.Saga
 	partition int16
 	status    saga.Status
-	document  *orderv1.Order
+	// document is that of its order, where it was written or read with it. It must not be changed.
+	document *orderv1.Order
 }
 
 func scanSaga(row pgx.CollectableRow) (*stored, error) {

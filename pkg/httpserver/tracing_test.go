@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -49,7 +51,10 @@ type span struct {
 	failed bool
 }
 
-func (s *span) IsRecording() bool                   { return true }
+func (s *span) IsRecording() bool { return true }
+func (s *span) SpanContext() trace.SpanContext {
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
+}
 func (s *span) SetName(name string)                 { s.name = name }
 func (s *span) SetStatus(code codes.Code, _ string) { s.failed = code == codes.Error }
 func (s *span) SetAttributes(attributes ...attribute.KeyValue) {
@@ -66,13 +71,20 @@ func (s *span) End(...trace.SpanEndOption) {
 	s.all.status[s.name], s.all.failed[s.name] = s.status, s.failed
 }
 
+// mustTrace traces the process until the test ends. The first provider that there was hands on to the next one for ever,
+// so it is not put back.
+func mustTrace(t *testing.T) *spans {
+	t.Helper()
+	all := &spans{status: map[string]int64{}, failed: map[string]bool{}}
+	otel.SetTracerProvider(all)
+	t.Cleanup(func() { otel.SetTracerProvider(noop.NewTracerProvider()) })
+	return all
+}
+
 // A span knows how its request was answered, also where the handler returned an error or panicked. What is refused on
 // the way has none.
 func TestTracing(t *testing.T) { //nolint:paralleltest // the provider is everybody's
-	seen := &spans{status: map[string]int64{}, failed: map[string]bool{}}
-	before := otel.GetTracerProvider()
-	otel.SetTracerProvider(seen)
-	t.Cleanup(func() { otel.SetTracerProvider(before) })
+	seen := mustTrace(t)
 	refuse := func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if c.Path() == "/traced/refused" {
@@ -103,4 +115,28 @@ func TestTracing(t *testing.T) { //nolint:paralleltest // the provider is everyb
 	require.Equal(t, int64(404), seen.status["POST /traced/absent"])
 	require.True(t, seen.failed["POST /traced/panics"])
 	require.NotContains(t, seen.status, "POST /traced/refused")
+}
+
+// A request to somebody else carries its span, and is the transport's own where nobody traces.
+func TestTraced(t *testing.T) { //nolint:paralleltest // the provider is everybody's
+	otel.SetTracerProvider(noop.NewTracerProvider())
+	require.Same(t, http.DefaultTransport, httpserver.Traced(http.DefaultTransport))
+
+	mustTrace(t)
+	before := otel.GetTextMapPropagator()
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	t.Cleanup(func() { otel.SetTextMapPropagator(before) })
+	var heard string
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		heard = r.Header.Get("Traceparent")
+	}))
+	defer other.Close()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, other.URL, http.NoBody)
+	require.NoError(t, err)
+
+	answer, err := httpserver.Traced(http.DefaultTransport).RoundTrip(request)
+
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, "00-01000000000000000000000000000000-0200000000000000-00", heard)
 }

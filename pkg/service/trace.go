@@ -2,9 +2,7 @@ package service
 
 import (
 	"context"
-	"net/http"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
 )
 
@@ -14,13 +12,4 @@ func Traced() bool {
 	_, span := otel.Tracer("recourse.dev/pkg/service").Start(context.Background(), "probe")
 	defer span.End()
 	return span.IsRecording() || span.SpanContext().IsValid()
-}
-
-// Tracing makes spans of the requests that go through a client's transport, and tells the other side of them, where the
-// process is traced.
-func Tracing(transport http.RoundTripper) http.RoundTripper {
-	if !Traced() {
-		return transport
-	}
-	return otelhttp.NewTransport(transport)
 }

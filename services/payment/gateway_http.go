@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/service"
 )
 
@@ -63,7 +64,7 @@ func NewHTTPGateway(c HTTPGatewayConfig) (*HTTPGateway, error) {
 	return &HTTPGateway{
 		base: base, key: c.Key, timeout: c.Timeout,
 		client: &http.Client{
-			Transport: service.Tracing(transport),
+			Transport: httpserver.Traced(transport),
 			// A redirected POST would arrive as another request.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

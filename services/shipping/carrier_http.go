@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"recourse.dev/pkg/httpserver"
 	"recourse.dev/pkg/money"
-	"recourse.dev/pkg/service"
 )
 
 // HTTPCarrier speaks the subset of EasyPost's shipment API that is needed to buy and refund a label.
@@ -47,7 +47,7 @@ func NewHTTPCarrier(base, apiKey string, timeout time.Duration, conns int) (*HTT
 		transport: transport,
 		client: &http.Client{
 			Timeout:   timeout,
-			Transport: service.Tracing(transport),
+			Transport: httpserver.Traced(transport),
 			// A redirect would repeat a purchase somewhere else.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
