@@ -307,15 +307,16 @@ func (e *engine) read(ctx context.Context, ids []uuid.UUID, items []item) (*turn
 		t.sagas[i] = &subjects[i]
 	}
 	var (
-		batch   pgx.Batch
-		unknown []uuid.UUID
-		names   []keyName
+		batch      pgx.Batch
+		unknown    []uuid.UUID
+		names      []keyName
+		remembered = e.hand.recall(ids)
 	)
-	for i, s := range e.hand.recall(ids) {
-		if s != nil {
+	for i, id := range ids {
+		if s := remembered[i]; s != nil {
 			take(i, s, true)
 		} else {
-			unknown = append(unknown, ids[i])
+			unknown = append(unknown, id)
 		}
 	}
 	for i := range items {
