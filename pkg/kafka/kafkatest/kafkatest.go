@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -36,7 +37,8 @@ func Config(tb testing.TB, topics ...string) kafka.Config {
 	if brokers := os.Getenv("KAFKA_BROKERS"); brokers != "" {
 		config.Brokers = strings.Split(brokers, ",")
 	} else {
-		broker, err := embedded.Start(embedded.Options{})
+		// A test may write before the group that reads it is there, and for longer than the broker waits to forget.
+		broker, err := embedded.Start(embedded.Options{Keep: math.MaxInt})
 		require.NoError(tb, err)
 		tb.Cleanup(broker.Close)
 		config.Brokers = broker.Addrs()
