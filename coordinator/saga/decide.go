@@ -197,20 +197,28 @@ func (t *turn) forward() {
 }
 
 func (t *turn) backward() {
+	gone := true
 	for g := len(t.d.stages) - 1; g >= 0; g-- {
 		busy := false
 		for _, i := range t.d.stages[g] {
 			if st := t.s.Steps[i].State; st == Idle || st == Done || st.open() {
 				t.inner(i, StepUndo)
 			}
-			busy = busy || t.s.Steps[i].State.undoing()
+			st := t.s.Steps[i].State
+			busy = busy || st.undoing()
+			gone = gone && st != Done
 		}
 		if busy {
 			return // a stuck undo blocks only what lies beneath it
 		}
 	}
-	t.then(AllUndone)
+	if gone {
+		t.then(AllUndone)
+	}
 }
+
+// back says whether the saga undoes or has undone what it did.
+func (t *turn) back() bool { return t.s.State == Compensating || t.s.State == Compensated }
 
 func (t *turn) pivotOpen() bool { return t.d.pivot >= 0 && t.s.Steps[t.d.pivot].State.open() }
 

@@ -146,6 +146,8 @@ func next(s *Saga, x Explanation) string {
 		return "nothing; this is the end"
 	case s.State == Compensated:
 		return "nothing; every effect is proven gone"
+	case s.State == Compensating && len(x.Waiting) == 0:
+		return "nothing until an operator settles what cannot be undone, or closes the saga"
 	case !s.Deadline.IsZero() && s.Deadline.Equal(x.NextAt):
 		return "the order's deadline passes and it is undone"
 	}

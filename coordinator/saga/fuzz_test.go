@@ -96,7 +96,7 @@ func ofMessage(r *sagav1.SagaRecord) saga.Saga {
 // refused with a reason, no answer makes a saga lie about what it holds, and what it becomes can be stored.
 func FuzzReply(f *testing.F) {
 	d := fuzzed()
-	var last []byte
+	var values [][]byte
 	for _, reply := range []*sagav1.Reply{
 		{Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{
 			Effects: []*sagav1.Effect{{Kind: "\x00", Amount: -1 << 63}}, Handles: map[string]string{"a": "b"},
@@ -116,9 +116,13 @@ func FuzzReply(f *testing.F) {
 			}
 			value, err := proto.Marshal(reply)
 			require.NoError(f, err)
-			f.Add([]byte{0, 1, 2, 3}, value, value)
-			f.Add([]byte{1}, slices.Concat(value, last), slices.Concat(value, value)) // in pieces
-			last = value
+			values = append(values, value)
+		}
+	}
+	for i, value := range values {
+		f.Add([]byte{1}, slices.Concat(value, values[max(0, i-1)]), slices.Concat(value, value)) // in pieces
+		for _, other := range values {
+			f.Add([]byte{0, 1, 2, 3, 6}, value, other)
 		}
 	}
 	f.Fuzz(func(t *testing.T, others, first, second []byte) {
@@ -171,7 +175,8 @@ func FuzzReply(f *testing.F) {
 				{Kind: saga.OperatorResume},
 				{Kind: saga.OperatorRetry, Step: i % len(d.Steps())},
 				{Kind: saga.DeadlinePassed},
-			}[int(other)%6])
+				{Kind: saga.OperatorSettle, Step: i % len(d.Steps())},
+			}[int(other)%7])
 		}
 	})
 }

@@ -70,6 +70,8 @@ var deeds = [...]string{
 	52: "send nothing until resumed",
 	53: "go on",
 	54: "close with what remains",
+	55: "hold what was refused before, tell an operator",
+	56: "tell an operator, it cannot be undone",
 }
 
 var deedCodes = func() map[string]uint64 {

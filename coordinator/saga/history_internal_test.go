@@ -111,7 +111,9 @@ decided 50 too late
 decided 51 already ended
 decided 52 send nothing until resumed
 decided 53 go on
-decided 54 close with what remains`
+decided 54 close with what remains
+decided 55 hold what was refused before, tell an operator
+decided 56 tell an operator, it cannot be undone`
 
 func TestHistory_CodesAreThoseOfStoredHistories(t *testing.T) {
 	t.Parallel()

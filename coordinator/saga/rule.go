@@ -47,8 +47,15 @@ var (
 	stillWanted = stepGuard{"it is still wanted", func(t *turn) bool { return t.s.State != Compensating }}
 	goingBack   = stepGuard{"the saga goes back", func(t *turn) bool { return t.s.State == Compensating }}
 
-	hasUndo  = stepGuard{"it has an undo", func(t *turn) bool { return t.spec().Undo != "" }}
-	noUndo   = stepGuard{"it has no undo", func(t *turn) bool { return t.spec().Undo == "" }}
+	hasUndo = stepGuard{"it has an undo", func(t *turn) bool { return t.spec().Undo != "" }}
+	noUndo  = stepGuard{"it has no undo", func(t *turn) bool { return t.spec().Undo == "" }}
+	// What cannot be undone is welcome on the way forward only.
+	noUndoForth = stepGuard{"it has no undo, the saga has not gone back", func(t *turn) bool {
+		return t.spec().Undo == "" && !t.back()
+	}}
+	noUndoBack = stepGuard{"it has no undo, the saga goes or went back", func(t *turn) bool {
+		return t.spec().Undo == "" && t.back()
+	}}
 	newer    = stepGuard{"newer than the proof of the undo", func(t *turn) bool { return t.ev.Seq > t.step().Seq }}
 	notNewer = stepGuard{"older than the proof of the undo", func(t *turn) bool { return t.ev.Seq <= t.step().Seq }}
 )
@@ -73,6 +80,17 @@ var (
 		t.step().EverIssued = true
 		t.holdEffect()
 		t.raise(ContractViolation, "done without having been asked")
+		t.then(EffectReturned)
+	}}
+	holdAfterAll = stepAction{"hold what was refused before, tell an operator", func(t *turn) {
+		t.holdEffect()
+		t.raise(ContractViolation, "done after it was refused")
+		t.then(EffectReturned)
+	}}
+	// Only a participant that broke the contract brings this about. What lies beneath is undone all the same, but the saga
+	// does not say that everything is gone until a person has seen to it.
+	stuck = stepAction{"tell an operator, it cannot be undone", func(t *turn) {
+		t.raise(ContractViolation, "done, and it cannot be undone")
 	}}
 	refuse = stepAction{"take note of the refusal", func(t *turn) {
 		t.quiet()
