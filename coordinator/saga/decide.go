@@ -261,10 +261,14 @@ func (t *turn) send(op Op) {
 
 func (t *turn) holdEffect() {
 	t.quiet()
+	t.noteEffect()
+	t.step().Code, t.step().Detail = "", ""
+}
+
+func (t *turn) noteEffect() {
 	st := t.step()
 	st.Effects, st.Handles, st.Evidence = t.ev.Effects, t.ev.Handles, t.ev.Evidence
 	st.Seq = max(st.Seq, t.ev.Seq)
-	st.Code, st.Detail = "", ""
 }
 
 func (t *turn) noteRefusal() {
@@ -311,6 +315,10 @@ func (t *turn) raise(kind AttentionKind, detail string) {
 func (t *turn) waitUntil() {
 	st := t.step()
 	st.Code, st.Detail = t.ev.Code, t.ev.Detail
+	if st.State.open() && t.back() {
+		st.Due = never // its undo comes next, not another do
+		return
+	}
 	first := t.spec().Retry.First
 	at := t.ev.At
 	if at.Before(t.now) {
@@ -331,6 +339,11 @@ func (t *turn) turnBack() {
 		cause, detail = t.s.Wish, t.s.WishDetail
 	}
 	t.s.Cause, t.s.CauseDetail, t.s.Deadline = cause, detail, never
+	for i := range t.s.Steps {
+		if t.s.Steps[i].State.open() {
+			t.s.Steps[i].Due = never // no do is sent again; its undo is, once its turn has come
+		}
+	}
 	t.announce(FactCancelling)
 }
 

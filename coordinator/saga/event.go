@@ -30,7 +30,8 @@ const (
 	// A step's timer, and an operator's hand on one step.
 	TimerFired    EventKind = 10
 	OperatorRetry EventKind = 11
-	// OperatorSettle declares, with evidence, that a do is done or that an undo is undone.
+	// OperatorSettle declares, with evidence, that a do is done, that an undo is undone, or that what nothing undoes has
+	// been seen to.
 	OperatorSettle EventKind = 12
 	// What the saga does to its steps.
 	StepIssue EventKind = 13

@@ -58,6 +58,8 @@ func waiting(d *Definition, s *Saga, i int) Wait {
 		w.Next, w.NextAt = "nothing until an operator resumes the saga", time.Time{}
 	case st.State.undoing():
 		w.Next = "the undo is sent again, for as long as it takes"
+	case s.State == Compensating:
+		w.Next = "it is undone once what came after it is"
 	case st.Attempt == 0:
 		w.Next = "the command is sent under a new effect key"
 	case st.Attempt < spec.Retry.GiveUp:

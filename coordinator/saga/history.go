@@ -72,6 +72,7 @@ var deeds = [...]string{
 	54: "close with what remains",
 	55: "hold what was refused before, tell an operator",
 	56: "tell an operator, it cannot be undone",
+	57: "hold the effect until it is undone",
 }
 
 var deedCodes = func() map[string]uint64 {

@@ -113,7 +113,8 @@ decided 52 send nothing until resumed
 decided 53 go on
 decided 54 close with what remains
 decided 55 hold what was refused before, tell an operator
-decided 56 tell an operator, it cannot be undone`
+decided 56 tell an operator, it cannot be undone
+decided 57 hold the effect until it is undone`
 
 func TestHistory_CodesAreThoseOfStoredHistories(t *testing.T) {
 	t.Parallel()

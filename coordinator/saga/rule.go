@@ -56,8 +56,11 @@ var (
 	noUndoBack = stepGuard{"it has no undo, the saga goes or went back", func(t *turn) bool {
 		return t.spec().Undo == "" && t.back()
 	}}
-	newer    = stepGuard{"newer than the proof of the undo", func(t *turn) bool { return t.ev.Seq > t.step().Seq }}
-	notNewer = stepGuard{"older than the proof of the undo", func(t *turn) bool { return t.ev.Seq <= t.step().Seq }}
+	// The facts about one effect are in the order of the participant, not of their arrival.
+	newer    = stepGuard{"newer than the last fact", func(t *turn) bool { return t.ev.Seq > t.step().Seq }}
+	notNewer = stepGuard{"not newer than the last fact", func(t *turn) bool { return t.ev.Seq <= t.step().Seq }}
+	older    = stepGuard{"older than the last fact", func(t *turn) bool { return t.ev.Seq < t.step().Seq }}
+	notOlder = stepGuard{"not older than the last fact", func(t *turn) bool { return t.ev.Seq >= t.step().Seq }}
 )
 
 // Actions of a step. They run after the step is in its new state.
@@ -75,8 +78,10 @@ var (
 		t.sendAgain()
 		t.raise(NoAnswer, "no answer after "+itoa(t.step().Attempt)+" sends")
 	}}
-	hold        = stepAction{"hold the effect", func(t *turn) { t.holdEffect() }}
-	holdUnasked = stepAction{"hold an effect that was not asked for", func(t *turn) {
+	hold = stepAction{"hold the effect", func(t *turn) { t.holdEffect() }}
+	// Only the undo's own proof, which must not be older, ends what is known to be there.
+	holdUntilUndone = stepAction{"hold the effect until it is undone", func(t *turn) { t.noteEffect() }}
+	holdUnasked     = stepAction{"hold an effect that was not asked for", func(t *turn) {
 		t.step().EverIssued = true
 		t.holdEffect()
 		t.raise(ContractViolation, "done without having been asked")
@@ -142,7 +147,7 @@ var (
 	}}
 	undoAgain = stepAction{"undo it again, tell an operator", func(t *turn) {
 		t.step().EverIssued = true
-		t.step().Seq, t.step().Effects, t.step().Handles = t.ev.Seq, t.ev.Effects, t.ev.Handles
+		t.noteEffect()
 		t.sendFirst(OpUndo)
 		t.raise(ContractViolation, "done after it was proven not to be")
 		t.then(EffectReturned)
@@ -215,5 +220,7 @@ var (
 		t.s.CauseDetail = t.ev.Detail
 		t.announce(FactClosed)
 		t.answer(Agreed)
+		t.at = t.s.Attention.Step
+		t.clearAttention() // whatever it was about, somebody has looked
 	}}
 )
