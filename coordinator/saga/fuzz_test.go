@@ -93,9 +93,32 @@ func ofMessage(r *sagav1.SagaRecord) saga.Saga {
 }
 
 // FuzzReply gives arbitrary replies to sagas at every stage of their life, between other events: each is an event or
-// refused with a reason, no answer makes a saga lie about what it holds, and what it becomes can be stored.
+// refused with a reason, no answer makes a saga lie about what it holds or stand still where nobody looks, and what it
+// becomes can be stored.
 func FuzzReply(f *testing.F) {
-	d := fuzzed()
+	values := replies(f)
+	for i, value := range values {
+		f.Add([]byte{0, 1, 2, 3}, value, value)
+		f.Add([]byte{1}, slices.Concat(value, values[max(0, i-1)]), slices.Concat(value, value)) // in pieces
+	}
+	f.Fuzz(answered)
+}
+
+// The same for any two answers, whoever gives them and in whatever order, before and after every other event.
+func TestReply_AnyTwo(t *testing.T) {
+	t.Parallel()
+	values := replies(t)
+	for _, first := range values {
+		for _, second := range values {
+			answered(t, []byte{0, 1, 2, 3, 6}, first, second)
+			answered(t, []byte{2, 3, 6, 4}, first, second)
+		}
+	}
+}
+
+// replies are one of each kind from each step of fuzzed.
+func replies(tb testing.TB) [][]byte {
+	tb.Helper()
 	var values [][]byte
 	for _, reply := range []*sagav1.Reply{
 		{Outcome: &sagav1.Reply_Done{Done: &sagav1.Done{
@@ -109,76 +132,76 @@ func FuzzReply(f *testing.F) {
 		{Operation: sagav1.Operation_OPERATION_UNDO, Outcome: &sagav1.Reply_Refused{Refused: &sagav1.Refused{}}},
 		{Operation: 7},
 	} {
-		for _, step := range d.Steps() {
+		for _, step := range fuzzed().Steps() {
 			reply.Step, reply.Generation, reply.EffectSeq, reply.Attempt = step.Name, 1, 1, 1
 			if reply.GetOperation() == 0 {
 				reply.Operation = sagav1.Operation_OPERATION_DO
 			}
 			value, err := proto.Marshal(reply)
-			require.NoError(f, err)
+			require.NoError(tb, err)
 			values = append(values, value)
 		}
 	}
-	for i, value := range values {
-		f.Add([]byte{1}, slices.Concat(value, values[max(0, i-1)]), slices.Concat(value, value)) // in pieces
-		for _, other := range values {
-			f.Add([]byte{0, 1, 2, 3, 6}, value, other)
+	return values
+}
+
+func answered(t *testing.T, others, first, second []byte) {
+	d := fuzzed()
+	s := saga.New(d, uuid.MustParse("00000000-0000-7000-8000-000000000001"), uuid.Nil)
+	now := time.Unix(1_780_000_000, 0).UTC()
+	apply := func(ev saga.Event) {
+		before := s.Revision
+		out := saga.Decide(d, s, ev, now)
+		s = out.Saga
+		require.GreaterOrEqual(t, s.Revision, before)
+		if s.State == saga.Compensated {
+			require.Empty(t, saga.Residue(d, &s), "undone, and something is left")
 		}
+		if !s.State.Ended() && !s.Paused && s.NextDue().IsZero() {
+			require.NotZero(t, s.Attention.Kind, "nothing comes next, and nobody is told")
+		}
+		record, err := saga.MarshalRecord(nil, &s)
+		require.NoError(t, err)
+		var stored saga.Saga
+		require.NoError(t, saga.UnmarshalRecord(record, &stored))
+		_ = saga.Explain(d, &s).Summary
 	}
-	f.Fuzz(func(t *testing.T, others, first, second []byte) {
-		s := saga.New(d, uuid.MustParse("00000000-0000-7000-8000-000000000001"), uuid.Nil)
-		now := time.Unix(1_780_000_000, 0).UTC()
-		apply := func(ev saga.Event) {
-			before := s.Revision
-			out := saga.Decide(d, s, ev, now)
-			s = out.Saga
-			require.GreaterOrEqual(t, s.Revision, before)
-			if s.State == saga.Compensated {
-				require.Empty(t, saga.Residue(d, &s), "undone, and something is left")
+	apply(saga.Event{Kind: saga.Accepted})
+	for i, other := range append(others[:min(len(others), 40):min(len(others), 40)], 0) {
+		for _, data := range [][]byte{first, second} {
+			var message sagav1.Reply
+			if proto.Unmarshal(data, &message) != nil {
+				_, err := saga.ReadReply(data)
+				require.ErrorContains(t, err, "decoding a reply")
+				continue
 			}
-			record, err := saga.MarshalRecord(nil, &s)
+			reply, err := saga.ReadReply(data)
 			require.NoError(t, err)
-			var stored saga.Saga
-			require.NoError(t, saga.UnmarshalRecord(record, &stored))
-			_ = saga.Explain(d, &s).Summary
-		}
-		apply(saga.Event{Kind: saga.Accepted})
-		for i, other := range append(others[:min(len(others), 40):min(len(others), 40)], 0) {
-			for _, data := range [][]byte{first, second} {
-				var message sagav1.Reply
-				if proto.Unmarshal(data, &message) != nil {
-					_, err := saga.ReadReply(data)
-					require.ErrorContains(t, err, "decoding a reply")
-					continue
-				}
-				reply, err := saga.ReadReply(data)
-				require.NoError(t, err)
-				require.Equal(t, message.GetSagaId(), string(reply.SagaID))
-				require.Equal(t, message.GetStep(), string(reply.Step))
-				if int(other)%3 == 1 {
-					reply.Step = []byte(d.Steps()[i%len(d.Steps())].Name)
-				}
-				ev, err := saga.EventOf(d, &reply, "participant:test", "evidence")
-				if err != nil {
-					require.ErrorContains(t, err, "reply")
-					continue
-				}
-				require.Equal(t, string(reply.Step), d.Steps()[ev.Step].Name)
-				require.Equal(t, eventOf(&message, ev.Step), ev)
-				apply(ev)
+			require.Equal(t, message.GetSagaId(), string(reply.SagaID))
+			require.Equal(t, message.GetStep(), string(reply.Step))
+			if int(other)%3 == 1 {
+				reply.Step = []byte(d.Steps()[i%len(d.Steps())].Name)
 			}
-			now = now.Add(time.Duration(other) * time.Minute)
-			apply([]saga.Event{
-				{Kind: saga.CancelRequested},
-				{Kind: saga.OperatorUndo},
-				{Kind: saga.OperatorPause},
-				{Kind: saga.OperatorResume},
-				{Kind: saga.OperatorRetry, Step: i % len(d.Steps())},
-				{Kind: saga.DeadlinePassed},
-				{Kind: saga.OperatorSettle, Step: i % len(d.Steps())},
-			}[int(other)%7])
+			ev, err := saga.EventOf(d, &reply, "participant:test", "evidence")
+			if err != nil {
+				require.ErrorContains(t, err, "reply")
+				continue
+			}
+			require.Equal(t, string(reply.Step), d.Steps()[ev.Step].Name)
+			require.Equal(t, eventOf(&message, ev.Step), ev)
+			apply(ev)
 		}
-	})
+		now = now.Add(time.Duration(other) * time.Minute)
+		apply([]saga.Event{
+			{Kind: saga.CancelRequested},
+			{Kind: saga.OperatorUndo},
+			{Kind: saga.OperatorPause},
+			{Kind: saga.OperatorResume},
+			{Kind: saga.OperatorRetry, Step: i % len(d.Steps())},
+			{Kind: saga.DeadlinePassed},
+			{Kind: saga.OperatorSettle, Step: i % len(d.Steps())},
+		}[int(other)%7])
+	}
 }
 
 // eventOf is the event of a reply as the generated types read it.
